@@ -1,0 +1,1 @@
+"""Files to Study: everything that touches image files. No Qt, no torch."""

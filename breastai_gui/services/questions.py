@@ -1,0 +1,63 @@
+"""What a person has to decide before an exam can be assessed as one: the open questions of a session."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from breastai_gui.data.study import Study
+    from breastai_gui.services.session import Choices
+
+QuestionKind = Literal["phase_order", "pre_contrast", "same_patient", "side", "lesion", "is_ultrasound", "incomplete"]
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """One open question.
+
+    Attributes
+    ----------
+    kind
+        What it is about.
+    text
+        The question in one sentence, with what was found.
+    blocks
+        "joint": no prediction from both modalities together; "mri": MRI is not assessed; "nothing": told, not in the way.
+    """
+
+    kind: QuestionKind
+    text: str
+    blocks: Literal["joint", "mri", "nothing"]
+
+
+def open_questions(study: Study, choices: Choices) -> tuple[Question, ...]:
+    """Return what is still undecided, most important first. Never guesses: see `trust.md` rules 3, 5, 6."""
+    found: list[Question] = []
+    mismatch = study.patient_mismatch
+    if mismatch and not choices.same_patient:
+        if mismatch == ("nothing in common to compare",):
+            text = "MRI and ultrasound carry no patient identity that could be compared: do they show the same patient?"
+        else:
+            text = f"MRI and ultrasound disagree in {', '.join(mismatch)}: do they show the same patient?"
+        found.append(Question("same_patient", text, "joint"))
+    if study.dce is not None:
+        if study.dce.order_confidence == "question" and not choices.phases_confirmed:
+            text = f"The order of the {study.dce.phase_count} dynamic phases is only a proposal ({study.dce.order_evidence}): is it right?"
+            found.append(Question("phase_order", text, "mri"))
+        if (study.dce.pre is None or study.dce.pre_confidence == "question") and choices.pre is None and not choices.phases_confirmed:
+            found.append(Question("pre_contrast", f"Which phase is before contrast? {study.dce.pre_evidence}", "mri"))
+    if choices.side is None:
+        if len(study.ultrasound_sides) > 1:
+            found.append(Question("side", "The ultrasound shows both breasts: which one is this reading about?", "joint"))
+        elif not study.ultrasound_sides:
+            found.append(Question("side", "In which breast is the tumour? No file says so.", "nothing"))
+    lesions = sorted({view.lesion for view in study.ultrasound if view.lesion})
+    if len(lesions) > 1 and choices.lesion is None:
+        found.append(
+            Question(
+                "lesion", f"The ultrasound names {len(lesions)} lesions ({', '.join(lesions)}): which one is this reading about?", "joint"
+            )
+        )
+    found.extend(Question("incomplete", problem.text, "mri") for problem in study.problems if problem.stops)
+    return tuple(found)

@@ -1,0 +1,1 @@
+"""The reading page: viewers, phase strip, ultrasound grid, prediction card."""

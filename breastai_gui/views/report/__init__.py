@@ -1,0 +1,1 @@
+"""The report: preview and export."""

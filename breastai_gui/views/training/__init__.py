@@ -1,0 +1,1 @@
+"""The training wizard and the page that watches a run."""

@@ -1,0 +1,1 @@
+"""Inference: prediction, heatmaps and the choice of the device."""

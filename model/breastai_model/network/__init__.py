@@ -1,0 +1,1 @@
+"""The network: streams, STAF blocks, affinity, heads, by their names in the paper."""

@@ -1,0 +1,1 @@
+"""Training: losses, loop and run folder of one training run."""

@@ -25,7 +25,7 @@ TORCH = "2.13.0"
 TORCH_INDEX = "https://download.pytorch.org/whl/"
 
 # What Qt's xcb platform, VTK's off-screen OpenGL and the tests need beyond a minimal Debian 12 or Ubuntu 24.04.
-SYSTEM_PACKAGES = [
+SYSTEM_PACKAGES = (
     "libegl1",
     "libgl1",
     "libglx-mesa0",
@@ -46,7 +46,7 @@ SYSTEM_PACKAGES = [
     "xvfb",
     "poppler-utils",
     "dcm2niix",
-]
+)
 
 
 def main() -> int:

@@ -2,17 +2,33 @@
 
 from __future__ import annotations
 
+import datetime as dt
+import itertools
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
+
+from breastai_gui.services.breasts import REACH_MM, shown_breasts
+from breastai_gui.services.questions import open_questions
+from breastai_model.case import Case
 
 if TYPE_CHECKING:
-    import datetime as dt
+    from collections.abc import Callable
 
+    from numpy.typing import NDArray
+
+    from breastai_gui.data.study import DceSeries, Side, Study, UltrasoundView
+    from breastai_gui.services.models import Models
+    from breastai_gui.services.predicting import PredictingProcess
+    from breastai_gui.services.session import Choices
     from breastai_model.case import Prediction
 
 Scope = Literal["joint", "mri", "ultrasound"]
 
 DEMONSTRATION_SENTENCE = "Demonstration model, learnt from made-up patients; these numbers say nothing about this patient"
+
+MOST_VIEWS = 12
+
+SCOPE_WORDS: dict[Scope, str] = {"joint": "MRI and ultrasound together", "mri": "MRI alone", "ultrasound": "ultrasound alone"}
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -65,3 +81,262 @@ class Assessment:
     def says_nothing(self) -> bool:
         """True when a demonstration model looked at a study that the phantom did not write: numbers stay hidden."""
         return self.trained_on == "synthetic" and not self.phantom
+
+
+class AssessError(Exception):
+    """An exam cannot be assessed as it stands; the text is one sentence that says what is missing."""
+
+
+@dataclass(frozen=True, slots=True)
+class AssessmentPlan:
+    """What will be assessed, and why not more.
+
+    Attributes
+    ----------
+    scopes
+        ("joint",), or each modality that can be assessed alone, or nothing.
+    reasons
+        One sentence for each modality or join that is left out on account of an open question.
+    """
+
+    scopes: tuple[Scope, ...]
+    reasons: tuple[str, ...]
+
+
+def plan_of(study: Study, choices: Choices) -> AssessmentPlan:
+    """Return what may be assessed while the open questions are what they are."""
+    questions = open_questions(study, choices)
+    reasons = [question.text for question in questions if question.blocks != "nothing"]
+    mri = study.dce is not None and not any(question.blocks == "mri" for question in questions)
+    if mri and (refusal := _mri_refusal(study, choices)):
+        mri = False
+        reasons.append(refusal)
+    # Views of two breasts or of two lesions are not the angles of one tumour: not even ultrasound alone says anything.
+    lesions = {view.lesion for view in study.ultrasound if view.lesion}
+    mixed = (reading_side(study, choices) is None and len(study.ultrasound_sides) > 1) or (choices.lesion is None and len(lesions) > 1)
+    ultrasound = bool(chosen_views(study, choices)) and not mixed
+    if mri and ultrasound and not any(question.blocks == "joint" for question in questions):
+        return AssessmentPlan(("joint",), tuple(reasons))
+    alone: list[Scope] = []
+    if mri:
+        alone.append("mri")
+    if ultrasound:
+        alone.append("ultrasound")
+    return AssessmentPlan(tuple(alone), tuple(reasons))
+
+
+def chosen_phases(study: Study, choices: Choices) -> tuple[int, ...]:
+    """Return the study's phase indices that are used, in order of time; empty without MRI."""
+    if study.dce is None:
+        return ()
+    return tuple(range(study.dce.phase_count)) if choices.phases is None else choices.phases
+
+
+def chosen_views(study: Study, choices: Choices) -> tuple[UltrasoundView, ...]:
+    """Return the at most twelve ultrasound views that are given to the model, in order of angle, unknown angles last.
+
+    Views that name the other breast or another lesion than the chosen one are never among them. More than twelve are
+    thinned evenly.
+    """
+    angles = dict(choices.angles)
+    side = reading_side(study, choices)
+    views = [
+        view
+        for view in study.ultrasound
+        if (side is None or view.side in (None, side)) and (choices.lesion is None or view.lesion == choices.lesion)
+    ]
+    if choices.views is not None:
+        views = [view for view in views if view.id in choices.views]
+    elif choices.lesion is None:
+        views = [view for view in views if view.proposed]
+
+    def order(view: UltrasoundView) -> tuple[bool, float]:
+        angle = angles.get(view.id, view.angle_deg)
+        return angle is None, angle or 0.0
+
+    views.sort(key=order)
+    if len(views) > MOST_VIEWS:
+        views = [views[round(place * (len(views) - 1) / (MOST_VIEWS - 1))] for place in range(MOST_VIEWS)]
+    return tuple(views)
+
+
+def reading_side(study: Study, choices: Choices) -> Side | None:
+    """Return the breast that this reading is about: the person's choice, else the one that the ultrasound names."""
+    if choices.side is not None:
+        return choices.side
+    return study.ultrasound_sides[0] if len(study.ultrasound_sides) == 1 else None
+
+
+def case_of(study: Study, choices: Choices, scope: Scope) -> Case:
+    """Return the model's input for a study: the identity is left behind, nothing is guessed.
+
+    Raises
+    ------
+    AssessError
+        If the phase before contrast is not known or was left out, or no breast can be named.
+    """
+    side = reading_side(study, choices)
+    views = chosen_views(study, choices) if scope != "mri" else ()
+    angles = dict(choices.angles)
+    ultrasound: dict[str, Any] = {
+        "ultrasound": tuple(view.pixels for view in views),
+        "ultrasound_spacing_mm": tuple(view.spacing_mm for view in views),
+        "angles_deg": tuple(angles.get(view.id, view.angle_deg) for view in views),
+    }
+    if study.dce is None or scope == "ultrasound":
+        if not views:
+            raise AssessError("There is nothing to assess: neither a dynamic MRI series nor an ultrasound image is in use.")
+        return Case(
+            dce=None,
+            dce_scale=None,
+            dce_affine=None,
+            dce_times_s=None,
+            pre=0,
+            breasts=frozenset(),
+            midline_mm=None,
+            side=side,
+            **ultrasound,
+        )
+    if refusal := _mri_refusal(study, choices):
+        raise AssessError(refusal)
+    dce, phases, pre = study.dce, chosen_phases(study, choices), _pre(study.dce, choices)
+    breasts = shown_breasts(dce, choices.midline_mm) or frozenset({side} if side else ())
+    if side is None and scope == "mri" and len(breasts) == 1:
+        side = next(iter(breasts))
+    return Case(
+        dce=_of_phases(dce.values, phases),
+        dce_scale=_of_phases(dce.scale, phases),
+        dce_affine=dce.grid.affine,
+        dce_times_s=_rising_times(dce, phases),
+        pre=phases.index(pre) if pre is not None else 0,  # _mri_refusal made sure of it
+        breasts=breasts,
+        midline_mm=choices.midline_mm,
+        side=side,
+        **ultrasound,
+    )
+
+
+def assess(
+    study: Study,
+    choices: Choices,
+    models: Models,
+    predicting: PredictingProcess,
+    device: str = "auto",
+    tell: Callable[[float, str], None] | None = None,
+) -> tuple[Assessment, ...]:
+    """Ask the active model about a study: both modalities together, or each alone while a question is open.
+
+    Parameters
+    ----------
+    study, choices
+        What was read, and what the person settled.
+    models
+        Names the active model.
+    predicting
+        The process that runs it.
+    device
+        "auto", "cuda", "mps" or "cpu".
+    tell
+        Called with the fraction that is done, 0 to 1, and what is being done.
+
+    Raises
+    ------
+    AssessError
+        If nothing may be assessed while the open questions are what they are.
+    PredictError
+        If the model gave no answer.
+    """
+    plan = plan_of(study, choices)
+    if not plan.scopes:
+        why = " ".join(plan.reasons) or "Neither a dynamic MRI series nor an ultrasound image is in use."
+        raise AssessError(f"Nothing can be assessed yet. {why}")
+    cases = {scope: case_of(study, choices, scope) for scope in plan.scopes}
+    model = models.active()
+    answers = []
+    for number, (scope, case) in enumerate(cases.items()):
+
+        def step(fraction: float, text: str, number: int = number, scope: Scope = scope) -> None:
+            if tell is not None:
+                alone = "" if scope == "joint" or len(cases) == 1 else f" ({SCOPE_WORDS[scope]})"
+                tell((number + fraction) / len(cases), text + alone)
+
+        prediction = predicting.predict(model, case, device, step)
+        answers.append(
+            Assessment(
+                scope=scope,
+                prediction=prediction,
+                study_key=study.key,
+                phases=chosen_phases(study, choices) if case.dce is not None else (),
+                views=tuple(view.id for view in chosen_views(study, choices)) if case.ultrasound else (),
+                subject=subject_of(study, choices, scope, case),
+                model_name=model.name,
+                model_version=model.version,
+                model_sha256=model.sha256,
+                trained_on=model.trained_on,
+                phantom=study.phantom,
+                made_at=dt.datetime.now().astimezone(),
+            )
+        )
+    return tuple(answers)
+
+
+def subject_of(study: Study, choices: Choices, scope: Scope, case: Case) -> str:
+    """Return one line on what an answer speaks of: which breast, which lesion, what was absent."""
+    if case.side is None:
+        breast = "Side unknown"
+    else:
+        source = "chosen" if choices.side else "from the ultrasound" if study.ultrasound_sides else "the only one that the MRI shows"
+        breast = f"{case.side.capitalize()} breast ({source})"
+    parts = [breast]
+    if scope != "mri" and choices.lesion:
+        parts.append(f"lesion {choices.lesion}")
+    if len(case.breasts) == 1:
+        parts.append(f"the MRI shows the {next(iter(case.breasts))} breast only")
+    if case.dce is None:
+        parts.append("no MRI" if study.dce is None else "ultrasound alone, the MRI was not used")
+    else:
+        parts.append(f"{len(case.dce)} MRI phases")
+    if not case.ultrasound:
+        parts.append("no ultrasound" if not study.ultrasound else "MRI alone, the ultrasound was not used")
+    else:
+        views = f"{len(case.ultrasound)} of {MOST_VIEWS} ultrasound angles"
+        parts.append(views if None not in case.angles_deg else f"{views}, not every angle known")
+    return "; ".join(parts)
+
+
+def _pre(dce: DceSeries, choices: Choices) -> int | None:
+    return dce.pre if choices.pre is None else choices.pre
+
+
+def _mri_refusal(study: Study, choices: Choices) -> str:
+    """Return why the MRI cannot be assessed as the person set it up, in one sentence; "" when it can."""
+    if study.dce is None:
+        return ""
+    phases, pre = chosen_phases(study, choices), _pre(study.dce, choices)
+    if pre is None:
+        return "Which phase is before contrast is not known: say so in the phase table, then the MRI can be assessed."
+    if pre not in phases:
+        return f"Phase {pre + 1}, the one before contrast, was left out: take it in again, the MRI means nothing without it."
+    if len(phases) < 2:
+        return "Only the phase before contrast is in use: the MRI needs at least one phase after it."
+    if not shown_breasts(study.dce, choices.midline_mm) and reading_side(study, choices) is None:
+        return (
+            f"The MRI reaches less than {REACH_MM:.0f} mm to either side of the middle, so which breast it shows is not known: "
+            "say which breast this reading is about."
+        )
+    return ""
+
+
+def _of_phases(values: NDArray[Any], phases: tuple[int, ...]) -> NDArray[Any]:
+    """Return the chosen phases, sharing the study's memory wherever they follow one another."""
+    if phases == tuple(range(phases[0], phases[0] + len(phases))):
+        return values[phases[0] : phases[0] + len(phases)]
+    return values[list(phases)]
+
+
+def _rising_times(dce: DceSeries, phases: tuple[int, ...]) -> tuple[float, ...] | None:
+    """Return the times of the chosen phases, None when one is unknown or the chosen order contradicts them."""
+    times = [time for phase in phases if (time := dce.times_s[phase]) is not None]
+    if len(times) < len(phases) or any(later <= earlier for earlier, later in itertools.pairwise(times)):
+        return None
+    return tuple(times)

@@ -124,7 +124,7 @@ class PlaneCut:
         """Return the number of the picture that lies nearest to an LPS position, within the stack."""
         return int(np.clip(round(self.from_patient(position_mm)[0]), 0, self.count - 1))
 
-    def resample(self, values: NDArray[np.generic], affine: NDArray[np.float64], position: int) -> NDArray[np.float32]:
+    def resample(self, values: NDArray[np.generic], affine: NDArray[np.float64], position: int, step: int = 1) -> NDArray[np.float32]:
         """Return another volume, a heatmap say, on the pixels of picture `position`, trilinear, 0 outside.
 
         Parameters
@@ -135,8 +135,11 @@ class PlaneCut:
             (4, 4); (slice, row, column, 1) of `values` to LPS mm.
         position
             The picture.
+        step
+            One value for each block of `step` x `step` pixels, at its centre: (row, column) counts are then divided by
+            it, rounded up, so that the last blocks may reach beyond the picture.
         """
-        rows, columns = np.arange(self.shape[0], dtype=np.float64), np.arange(self.shape[1], dtype=np.float64)
+        rows, columns = ((np.arange(-(-count // step)) + 0.5) * step - 0.5 for count in self.shape)
         origin = np.asarray(self.to_patient(position, 0, 0))
         down = np.asarray(self.to_patient(position, 1, 0)) - origin
         right = np.asarray(self.to_patient(position, 0, 1)) - origin

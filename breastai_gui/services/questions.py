@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
+from breastai_gui.services.breasts import shown_breasts
+
 if TYPE_CHECKING:
     from breastai_gui.data.study import Study
     from breastai_gui.services.session import Choices
@@ -45,13 +47,19 @@ def open_questions(study: Study, choices: Choices) -> tuple[Question, ...]:
         if study.dce.order_confidence == "question" and not choices.phases_confirmed:
             text = f"The order of the {study.dce.phase_count} dynamic phases is only a proposal ({study.dce.order_evidence}): is it right?"
             found.append(Question("phase_order", text, "mri"))
-        if (study.dce.pre is None or study.dce.pre_confidence == "question") and choices.pre is None and not choices.phases_confirmed:
+        unsure = study.dce.pre_confidence == "question" and not choices.phases_confirmed
+        if choices.pre is None and (study.dce.pre is None or unsure):  # confirming the table names no phase where it names none
             found.append(Question("pre_contrast", f"Which phase is before contrast? {study.dce.pre_evidence}", "mri"))
     if choices.side is None:
         if len(study.ultrasound_sides) > 1:
             found.append(Question("side", "The ultrasound shows both breasts: which one is this reading about?", "joint"))
         elif not study.ultrasound_sides:
             found.append(Question("side", "In which breast is the tumour? No file says so.", "nothing"))
+    side = choices.side or (study.ultrasound_sides[0] if len(study.ultrasound_sides) == 1 else None)
+    shown = shown_breasts(study.dce, choices.midline_mm) if study.dce is not None else frozenset()
+    if side is not None and shown and side not in shown:
+        text = f"This reading is about the {side} breast, but the MRI shows the {next(iter(shown))} one only: which breast is it?"
+        found.append(Question("side", text, "joint"))
     lesions = sorted({view.lesion for view in study.ultrasound if view.lesion})
     if len(lesions) > 1 and choices.lesion is None:
         found.append(

@@ -1,0 +1,199 @@
+"""Pixels of DICOM files: MR slices straight into one array, ultrasound frames as they are stored.
+
+Uncompressed little-endian pixels are read from their place in the file into the array; everything else is decoded by
+pydicom and its plugins. Both give the same numbers, which a test checks for every transfer syntax.
+"""
+
+from __future__ import annotations
+
+import io
+from typing import TYPE_CHECKING, Any, cast
+
+import numpy as np
+
+from breastai_gui.data.headers import NATIVE, Header, HeaderError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from numpy.typing import NDArray
+
+    from breastai_gui.data.dynamic import DynamicPlan
+    from breastai_gui.data.slices import Slice
+    from breastai_gui.data.walk import Files
+
+MOST_BYTES = 4 << 30
+"""The most that one exam's pixels may take."""
+
+_UNSUPPORTED = "its pixels cannot be decoded"
+
+
+def stored_type(header: Header) -> np.dtype[Any]:
+    """Return the number type in which a file's MR values are kept: its own, float32 for 32-bit integers."""
+    bits, signed = header.count("BitsAllocated", 16), header.count("PixelRepresentation") == 1
+    if bits == 8:
+        return np.dtype(np.int16 if signed else np.uint8)
+    if bits == 16:
+        return np.dtype(np.int16 if signed else np.uint16)
+    return np.dtype(np.float32)
+
+
+def volume_bytes(plan: DynamicPlan) -> int:
+    """Return the bytes that a dynamic series will take. Raises `HeaderError` beyond `MOST_BYTES`, before any allocation."""
+    slices, rows, columns = plan.stack.grid.shape
+    header = _first(plan).header
+    size = len(plan.phases) * slices * rows * columns * stored_type(header).itemsize
+    if size > MOST_BYTES:
+        raise HeaderError(f"the dynamic series would take {size / 2**30:.1f} GiB of memory")
+    return size
+
+
+def _first(plan: DynamicPlan) -> Slice:
+    return next(image for image in plan.phases[0].images if image is not None)
+
+
+def read_volume(
+    files: Files,
+    plan: DynamicPlan,
+    values: NDArray[Any],
+    at: Callable[[str], None],
+    tell: Callable[[int, int], None],
+    unreadable: dict[str, str],
+) -> dict[tuple[int, int], str]:
+    """Fill `values` (phase, slice, row, column), the middle slice of the first phase first.
+
+    Parameters
+    ----------
+    at
+        Told which file is about to be decoded, so that a crash can be laid at its door.
+    tell
+        Told how many images of how many are read, after each.
+    unreadable
+        File name to the reason why it must not be opened again.
+
+    Returns
+    -------
+    dict
+        (phase, place) of each image that could not be had, to the reason; its values stay zero.
+    """
+    wanted = [(phase, place, image) for phase, plan_ in enumerate(plan.phases) for place, image in enumerate(plan_.images) if image is not None]
+    middle = values.shape[1] // 2
+    wanted.sort(key=lambda item: (item[0] != 0 or item[1] != middle, item[0], item[1]))
+    failed: dict[tuple[int, int], str] = {}
+    for done, (phase, place, image) in enumerate(wanted, 1):
+        name = image.header.found.name
+        if image.damage:
+            continue
+        if name in unreadable:
+            failed[phase, place] = unreadable[name]
+        else:
+            at(name)
+            reason = read_slice(files, image, values[phase, place])
+            if reason:
+                values[phase, place] = 0
+                failed[phase, place] = reason
+        tell(done, len(wanted))
+    at("")
+    header = _first(plan).header
+    _mask_unused_bits(values, header)
+    return failed
+
+
+def read_slice(files: Files, image: Slice, target: NDArray[Any]) -> str:
+    """Read one MR image into `target` (row, column); return "" or why it could not be had."""
+    header = image.header
+    try:
+        if header.syntax in NATIVE and target.dtype.itemsize * target.size == header.frame_bytes:
+            with files.open(header.found) as stream:
+                stream.seek(image.pixel_offset)
+                if cast(Any, stream).readinto(memoryview(target).cast("B")) != header.frame_bytes:
+                    return "the file was changed or cut short while it was being read"
+            return ""
+        picture = decoded(files, header, image.frame, raw=True)
+        if picture.shape != target.shape:
+            return "its pixels are of another size than its header says"
+        target[...] = picture
+    except HeaderError as error:
+        return str(error)
+    except OSError as error:
+        return (error.strerror or "it cannot be read").lower()
+    return ""
+
+
+def decoded(files: Files, header: Header, frame: int, *, raw: bool) -> NDArray[Any]:
+    """Return one frame, (row, column) or (row, column, colour), decoded by pydicom; colours as RGB unless `raw`.
+
+    Raises
+    ------
+    HeaderError
+        If it cannot be decoded.
+    """
+    for picture in frames_of(files, header, [frame], raw=raw):
+        return picture
+    raise HeaderError(_UNSUPPORTED)
+
+
+def frames_of(files: Files, header: Header, frames: list[int], *, raw: bool = False) -> Iterator[NDArray[Any]]:
+    """Yield several frames of one file, each decoded once; raises `HeaderError`."""
+    from pydicom import dcmread
+    from pydicom.pixels import apply_color_lut, iter_pixels
+
+    try:
+        with files.open(header.found) as stream:
+            dataset = dcmread(io.BytesIO(stream.read()), force=True)
+        if not raw and header.text("PhotometricInterpretation") == "PALETTE COLOR":
+            for frame in iter_pixels(dataset, indices=frames, raw=True):
+                colours = apply_color_lut(frame, dataset)
+                yield colours if colours.dtype == np.uint8 else (colours >> 8).astype(np.uint8)
+            return
+        yield from iter_pixels(dataset, indices=frames, raw=raw)
+    except (HeaderError, GeneratorExit):
+        raise
+    except MemoryError:
+        raise HeaderError("decoding it needs more memory than allowed") from None
+    except OSError as error:
+        raise HeaderError((error.strerror or "it cannot be read").lower()) from None
+    except Exception as error:  # noqa: BLE001  decoders of untrusted bytes fail in any way; each costs only this image
+        raise HeaderError(f"{_UNSUPPORTED} ({type(error).__name__})") from None
+
+
+def _mask_unused_bits(values: NDArray[Any], header: Header) -> None:
+    """Clear what lies above BitsStored (old overlays), and keep the sign of signed values."""
+    bits, stored = header.count("BitsAllocated", 16), header.count("BitsStored", 16)
+    if not 0 < stored < bits or values.dtype.itemsize * 8 != bits:
+        return
+    for phase in values:
+        if phase.dtype.kind == "u":
+            if int(phase.max(initial=0)) >> stored:
+                np.bitwise_and(phase, (1 << stored) - 1, out=phase)
+        elif int(phase.max(initial=0)) >> (stored - 1):
+            shift = bits - stored
+            np.right_shift(np.left_shift(phase, shift, out=phase), shift, out=phase)
+
+
+def signals_of(values: NDArray[Any], scale: NDArray[np.float64], complete: NDArray[np.bool_]) -> list[float]:
+    """Return the mean real value of bright tissue in each phase: the enhancement check of the phase before contrast.
+
+    Bright tissue is the brightest 5 % of a sparse sample of voxels, by the largest value that each reaches in any phase.
+
+    Parameters
+    ----------
+    values
+        (phase, slice, row, column).
+    scale
+        (phase, 2) slope and intercept.
+    complete
+        (slice,) True where every phase has that slice.
+    """
+    step = max(1, int(np.cbrt(values[0].size / 100_000)))
+    rows = slice(None, None, step)
+    chosen = np.flatnonzero(complete)
+    chosen = chosen[:: max(1, step if len(chosen) > 4 * step else 1)]
+    if len(chosen) == 0:
+        return [0.0] * len(values)
+    sample = np.stack([values[phase][chosen][:, rows, rows].astype(np.float32).ravel() for phase in range(len(values))])
+    sample = sample * scale[:, :1].astype(np.float32) + scale[:, 1:].astype(np.float32)
+    sample = np.nan_to_num(sample, copy=False, posinf=0.0, neginf=0.0)
+    peak = sample.max(axis=0)
+    bright = peak >= np.partition(peak, int(0.95 * (peak.size - 1)))[int(0.95 * (peak.size - 1))]
+    return [float(phase[bright].mean()) for phase in sample]

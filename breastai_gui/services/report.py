@@ -1,0 +1,257 @@
+"""Session to Report: what the PDF says, in the order in which a radiologist reads it, without layout."""
+
+from __future__ import annotations
+
+import datetime as dt
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from breastai_gui.services.annotations import DCE
+from breastai_gui.services.assess import DEMONSTRATION_SENTENCE, chosen_phases
+from breastai_gui.services.kinetics import curve, early_phase, shown_phase, suggested_lesion_mm
+from breastai_gui.services.planes import PLANES, PlaneCut
+from breastai_gui.services.questions import open_questions
+from breastai_gui.services.report_contents import CurvePlot, Legend, Pictures, Report, Section, Words
+from breastai_gui.services.report_pictures import STREAM_NAMES, MriPictures, plane_of, ultrasound_image
+from breastai_gui.services.report_tables import (
+    angle_of,
+    answer_part,
+    files_part,
+    inputs_part,
+    marks_part,
+    patient_part,
+    person_name,
+    phase_name,
+    phases_part,
+    position_words,
+    provenance_part,
+    time_words,
+)
+
+if TYPE_CHECKING:
+    from breastai_gui.data.study import DceSeries, Study
+    from breastai_gui.services.annotations import Annotation
+    from breastai_gui.services.assess import Assessment
+    from breastai_gui.services.kinetics import Curve
+    from breastai_gui.services.report_contents import Part
+    from breastai_gui.services.session import Choices, Session
+    from breastai_model.case import Stream
+
+MOST_VIEWS = 12
+MOST_MARKED_PLANES = 6
+"""How many further MRI pictures are added for marks that lie on none of the key images."""
+
+
+def compose(session: Session, version: str) -> Report:
+    """Return the report of a session as it stands.
+
+    Parameters
+    ----------
+    session
+        The study, the person's choices, marks and words, and what the model said.
+    version
+        The program's version.
+    """
+    study, state, assessments = session.study, session.state, session.assessments
+    choices = state.choices
+    made_at = dt.datetime.now().astimezone()
+    program = f"BreastAI {version}"
+    sections = [
+        Section("Patient and exam", patient_part(study, choices)),
+        Section("Inputs", inputs_part(study, choices, assessments)),
+    ]
+    phases = chosen_phases(study, choices)
+    if study.dce is not None:
+        sections.append(Section("Dynamic phases", phases_part(study.dce, choices, phases)))
+    sections.append(Section("The radiologist's reading", _reading_part(state.reading.findings, state.reading.impression)))
+    sections.append(Section("Marks", marks_part(study, state.annotations)))
+    sections.extend(_mri_sections(study, choices, phases, assessments, state.annotations))
+    sections.extend(_ultrasound_sections(study, choices, assessments, state.annotations))
+    sections.append(Section("The model's answer", _answers(assessments, choices)))
+    problems: tuple[Part, ...] = tuple(
+        Words(f"• {problem.text}" + (f" ({problem.file})" if problem.file else "")) for problem in study.problems
+    )
+    sections.append(Section("Problems found while reading", problems or (Words("None.", "note"),)))
+    sections.append(Section("Files", files_part(study)))
+    sections.append(Section("Provenance", provenance_part(study, assessments, program, made_at)))
+    return Report(
+        title="BreastAI report",
+        patient_name=person_name(study.patient.name) or "name unknown",
+        patient_id=study.patient.id or "ID unknown",
+        exam=study.taken_on.isoformat() if study.taken_on else "date unknown",
+        open_questions=tuple(question.text for question in open_questions(study, choices)),
+        sections=tuple(sections),
+        program=program,
+        made_at=made_at,
+    )
+
+
+def lesion_of(study: Study, choices: Choices) -> tuple[tuple[float, float, float] | None, str]:
+    """Return the lesion's LPS position in mm and what to call it: the person's mark, else a suggestion, else None."""
+    if choices.lesion_mm is not None:
+        return choices.lesion_mm, "lesion marked by the reader"
+    pre = _pre(study, choices)
+    if study.dce is None or pre is None:
+        return None, ""
+    return suggested_lesion_mm(study.dce, pre, chosen_phases(study, choices)), "suggested lesion"
+
+
+def _pre(study: Study, choices: Choices) -> int | None:
+    pre = choices.pre if choices.pre is not None else study.dce.pre if study.dce is not None else None
+    return pre if pre in chosen_phases(study, choices) else None
+
+
+def _reading_part(findings: str, impression: str) -> tuple[Part, ...]:
+    parts: list[Part] = []
+    for title, text in (("Findings", findings), ("Impression", impression)):
+        parts += [Words(title, "heading"), Words(text) if text.strip() else Words("Nothing written.", "note")]
+    return tuple(parts)
+
+
+def _mri_sections(
+    study: Study, choices: Choices, phases: tuple[int, ...], assessments: tuple[Assessment, ...], annotations: tuple[Annotation, ...]
+) -> list[Section]:
+    dce, pre = study.dce, _pre(study, choices)
+    if dce is None:
+        return []
+    if pre is None or len(phases) < 2:
+        why = "No subtraction, curve or key image: " + (
+            "the pre-contrast phase is not known." if pre is None else "only one phase is in use."
+        )
+        return [Section("MRI", (Words(why, "warning"),))]
+    lesion, word = lesion_of(study, choices)
+    shown = shown_phase(dce, pre, phases)
+    name = phase_name(dce, shown, "early" if early_phase(dce, pre, phases) == shown else "brightest")
+    pictures = MriPictures(dce, pre, phases, shown, annotations)
+    parts: list[Part] = []
+    if lesion is not None and _inside(dce, lesion):
+        parts.append(Words(f"Through the {word} at {position_words(lesion)}."))
+        middle = lesion
+        parts.append(Pictures(pictures.through(middle, name), 2, 62.0))
+    else:
+        x, y, z = (float(value) for value in dce.grid.to_patient((np.asarray(dce.grid.shape) - 1.0) / 2))
+        middle, lesion = (x, y, z), None
+        parts.append(Words("No lesion is marked and no enhancing region could be suggested: the middle of the volume is shown."))
+        parts.append(Pictures(pictures.through(middle, name, target=False), 2, 62.0))
+    sections = [Section("MRI key images", tuple(parts), new_page=True)]
+    if extra := _marked_planes(dce, pictures, middle, annotations, name):
+        sections.append(Section("MRI, further pictures with marks", extra))
+    for assessment in assessments:
+        heated: list[Part] = []
+        maps = assessment.prediction.heatmaps
+        both = [pictures.heated(middle, maps, stream, "feature", name) for stream in ("mri_agnostic", "mri_specific")]
+        if all(both):
+            heated = [_legend(assessment), Pictures(tuple(image for pair in zip(*both, strict=True) for image in pair), 2, 58.0)]
+            sections.append(Section("MRI heatmaps", tuple(heated), new_page=True))
+    sections.append(Section("Enhancement curve", _curve_part(dce, pre, phases, lesion, word)))
+    return sections
+
+
+def _inside(dce: DceSeries, position_mm: tuple[float, float, float]) -> bool:
+    index = dce.grid.to_index(np.asarray(position_mm))
+    return bool(((index > -0.5) & (index < np.asarray(dce.grid.shape) - 0.5)).all())
+
+
+def _marked_planes(
+    dce: DceSeries, pictures: MriPictures, middle: tuple[float, float, float], annotations: tuple[Annotation, ...], name: str
+) -> tuple[Part, ...]:
+    """Return a picture for each MRI mark that lies on none of the three planes through `middle`."""
+    images = []
+    shown = {(plane, PlaneCut(dce.grid, plane).nearest(middle)) for plane in PLANES}
+    for mark in annotations:
+        if mark.image != DCE:
+            continue
+        x, y, z = (float(value) for value in np.mean(mark.points, axis=0))
+        plane = plane_of(mark, dce)
+        place = (plane, PlaneCut(dce.grid, plane).nearest((x, y, z)))
+        if place not in shown:
+            shown.add(place)
+            images.append(pictures.image(plane, (x, y, z), "phase", name, target=False))
+    parts: list[Part] = [Pictures(tuple(images[:MOST_MARKED_PLANES]), 3, 58.0)] if images else []
+    if len(images) > MOST_MARKED_PLANES:
+        parts.append(
+            Words(f"{len(images) - MOST_MARKED_PLANES} more pictures with marks are left out; the table lists every mark.", "note")
+        )
+    return tuple(parts)
+
+
+def _curve_part(
+    dce: DceSeries, pre: int, phases: tuple[int, ...], lesion: tuple[float, float, float] | None, word: str
+) -> tuple[Part, ...]:
+    if lesion is None:
+        return (Words("No curve: no lesion is marked and none could be suggested.", "note"),)
+    found = curve(dce, pre, phases, lesion)
+    axis = (
+        "phase number"
+        if found.times_s is None
+        else {"injection": "seconds from injection"}.get(dce.time_origin, "seconds (injection assumed)")
+    )
+    where = f"Mean of {found.voxels} voxels within {found.radius_mm:g} mm of the {word} at {position_words(lesion)}."
+    timed = (Words(time_words(dce), "note"),) if found.times_s is not None else ()
+    return (CurvePlot(found, axis, pre), Words(f"{where} {curve_words(found)}"), *timed)
+
+
+def curve_words(found: Curve) -> str:
+    """Return the type of a curve in words, or why none is named."""
+    parts = []
+    if found.initial is not None:
+        parts.append(f"Initial rise {found.initial}" + (f", delayed part {found.delayed}." if found.delayed else "."))
+    if found.ser is not None:
+        parts.append(f"Signal enhancement ratio {found.ser:.2f}.")
+    if found.why_no_type:
+        parts.append(found.why_no_type)
+    return " ".join(parts)
+
+
+def _ultrasound_sections(
+    study: Study, choices: Choices, assessments: tuple[Assessment, ...], annotations: tuple[Annotation, ...]
+) -> list[Section]:
+    if not study.ultrasound:
+        return []
+    marked = {mark.image for mark in annotations}
+    used = next((assessment.views for assessment in assessments if assessment.views), ())
+    if used:
+        first = [study.view(view_id) for view_id in used]
+    else:
+        first = [view for view in study.ultrasound if view.proposed or not any(other.proposed for other in study.ultrasound)]
+    views = [*first[:MOST_VIEWS], *(view for view in study.ultrasound if view.id in marked and view not in first[:MOST_VIEWS])]
+    parts: list[Part] = []
+    if len(views) < len(study.ultrasound):
+        parts.append(Words(f"{len(views)} of {len(study.ultrasound)} images are shown.", "note"))
+    uncalibrated = sum(view.spacing_mm is None for view in views)
+    if uncalibrated:
+        parts.append(Words(f"{uncalibrated} of them carry no millimetres: they have no scale bar, and sizes are in pixels (px).", "note"))
+    plain = tuple(ultrasound_image(view, angle_of(study, choices, view.id), annotations) for view in views)
+    parts.append(Pictures(plain, 4, 44.0))
+    sections = [Section("Ultrasound", tuple(parts), new_page=True)]
+    for assessment in assessments:
+        if not assessment.prediction.inputs.angles:
+            continue
+        heated: list[Part] = [_legend(assessment)]
+        streams: tuple[Stream, ...] = ("us_agnostic", "us_specific")
+        for stream in streams:
+            heated.append(Words(f"Heatmap: {STREAM_NAMES[stream]}", "heading"))
+            heated.append(
+                Pictures(
+                    tuple(
+                        ultrasound_image(view, angle_of(study, choices, view.id), (), (assessment, stream, "feature"))
+                        for view in views[:MOST_VIEWS]
+                    ),
+                    4,
+                    40.0,
+                )
+            )
+        sections.append(Section("Ultrasound heatmaps", tuple(heated), new_page=True))
+    return sections
+
+
+def _legend(assessment: Assessment) -> Legend:
+    warning = f"{DEMONSTRATION_SENTENCE}." if assessment.says_nothing else ""
+    return Legend(f"Heat, feature map of {assessment.model_name}: 0 (nothing) to 1 (strongest)", warning)
+
+
+def _answers(assessments: tuple[Assessment, ...], choices: Choices) -> tuple[Part, ...]:
+    if not assessments:
+        return (Words("Not assessed: no model has looked at this exam.", "note"),)
+    return tuple(part for assessment in assessments for part in answer_part(assessment, choices.show_numbers))

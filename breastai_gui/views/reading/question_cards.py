@@ -1,0 +1,172 @@
+"""Open questions as cards with the buttons that answer them, and a line for every answer that a person gave."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING
+
+from PySide6.QtWidgets import QGridLayout, QPushButton, QVBoxLayout, QWidget
+
+from breastai_gui.services.questions import open_questions
+from breastai_gui.views.panel_parts import Card, ElidedText, Text, empty, follow, link, row
+from breastai_gui.views.plain_text import date_text, literal_caption, literal_tooltip, one_line, person_name
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from breastai_gui.data.study import Patient
+    from breastai_gui.services.questions import Question
+    from breastai_gui.services.session import Session
+
+_BLOCKS = {
+    "joint": "Until then each modality is assessed alone.",
+    "mri": "Until then MRI is not assessed.",
+    "nothing": "",
+}
+
+
+class QuestionCards(QWidget):
+    """The questions of a session.
+
+    Parameters
+    ----------
+    session
+        Whose questions.
+    confirm_phases
+        Called when the person says that the proposed order is right.
+    """
+
+    def __init__(self, session: Session, confirm_phases: Callable[[], None]) -> None:
+        super().__init__()
+        self._session = session
+        self._confirm_phases = confirm_phases
+        self._kept_apart = False
+        self._box = QVBoxLayout(self)
+        self._box.setContentsMargins(0, 0, 0, 0)
+        self._box.setSpacing(6)
+        follow(session.changed, self._refresh)
+        self._refresh()
+
+    def _refresh(self) -> None:
+        empty(self._box)
+        study, choices = self._session.study, self._session.choices
+        for question in open_questions(study, choices):
+            if question.kind == "incomplete":
+                continue  # the list of problems says it, with the file
+            self._box.addWidget(self._card(question))
+        answers: list[tuple[str, dict[str, object]]] = []
+        if choices.same_patient:
+            answers.append(("MRI and ultrasound show one patient", {"same_patient": False}))
+        if choices.side is not None:
+            answers.append((f"Tumour in the {choices.side} breast", {"side": None}))
+        if choices.lesion is not None:
+            answers.append((f"Ultrasound lesion {one_line(choices.lesion)}", {"lesion": None}))
+        for words, taken_back in answers:
+            said = ElidedText(f"✓ {words} (you)", tone="human", size=-0.5)
+            line = row(said, link("change", partial(self._choose, **taken_back)))
+            line.setStretch(0, 1)
+            self._box.addLayout(line)
+        self.setVisible(self._box.count() > 0)
+
+    def _choose(self, **changes: object) -> None:
+        self._session.choose(**changes)
+
+    def _card(self, question: Question) -> Card:
+        card = Card("ask")
+        if question.kind == "same_patient" and self._kept_apart:
+            card.box.addWidget(Text("MRI and ultrasound are kept apart: each is assessed alone."))
+            card.box.addLayout(row(link("change", self._ask_again), 1))
+            return card
+        card.box.addWidget(Text(f"? {question.text}", bold=question.blocks != "nothing"))
+        if question.kind == "same_patient":
+            card.box.addLayout(self._identities())
+        if _BLOCKS[question.blocks]:
+            card.box.addWidget(Text(_BLOCKS[question.blocks], tone="muted", size=-0.5))
+        buttons = self._answers(question)
+        for at in range(0, len(buttons), 4):
+            card.box.addLayout(row(*buttons[at : at + 4], 1, spacing=4))
+        return card
+
+    def _answers(self, question: Question) -> list[QPushButton]:
+        study = self._session.study
+        if question.kind == "same_patient":
+            return [
+                self._button("Yes, one patient", lambda: self._choose(same_patient=True)),
+                self._button("No, keep apart", self._keep_apart),
+            ]
+        if question.kind == "side":
+            # As the reader sees the patient: her right breast stands on the left.
+            return [
+                self._button("Right breast", lambda: self._choose(side="right")),
+                self._button("Left breast", lambda: self._choose(side="left")),
+            ]
+        if question.kind == "lesion":
+            lesions = sorted({view.lesion for view in study.ultrasound if view.lesion})
+            return [self._button(lesion, partial(self._choose, lesion=lesion)) for lesion in lesions]
+        if question.kind == "phase_order":
+            button = self._button("The order is right", self._confirm_phases)
+            pre_known = (
+                study.dce is not None and (study.dce.pre if self._session.choices.pre is None else self._session.choices.pre) is not None
+            )
+            button.setEnabled(pre_known)
+            button.setToolTip("Or change it in the table below." if pre_known else "First say which phase is before contrast.")
+            return [button]
+        if question.kind == "pre_contrast" and study.dce is not None:
+            used = self._session.choices.phases or tuple(range(study.dce.phase_count))
+            return [self._button(f"{place + 1}", partial(self._choose, pre=phase)) for place, phase in enumerate(used)]
+        return []
+
+    def _button(self, words: str, pressed: Callable[[], None]) -> QPushButton:
+        button = QPushButton(literal_caption(words))
+        button.setAutoDefault(False)
+        button.setStyleSheet("QPushButton { padding: 3px 8px; }")
+        button.setMinimumWidth(30)
+        button.clicked.connect(lambda _checked=False: pressed())
+        return button
+
+    def _keep_apart(self) -> None:
+        self._kept_apart = True
+        self._refresh()
+
+    def _ask_again(self) -> None:
+        self._kept_apart = False
+        self._refresh()
+
+    def _identities(self) -> QGridLayout:
+        study = self._session.study
+        other = study.ultrasound_patient or study.patient
+        grid = QGridLayout()
+        grid.setContentsMargins(0, 2, 0, 2)
+        grid.setHorizontalSpacing(6)
+        grid.setVerticalSpacing(1)
+        grid.setColumnStretch(1, 1)
+        grid.setColumnStretch(2, 1)
+        grid.addWidget(Text("MRI", tone="muted", size=-0.5, wrap=False), 0, 1)
+        grid.addWidget(Text("Ultrasound", tone="muted", size=-0.5, wrap=False), 0, 2)
+        different = study.patient_mismatch
+        for at, (what, mine, theirs) in enumerate(_identity_rows(study.patient, other), start=1):
+            sign = "≠ " if what in different else ""
+            grid.addWidget(Text(_SHORT[what], tone="muted", size=-0.5, wrap=False), at, 0)
+            for column, words in ((1, mine), (2, theirs)):
+                value = Text(
+                    f"{sign}{_short(words)}" if words else "not given", tone="text" if words else "muted", bold=bool(sign), size=-0.5
+                )
+                value.setToolTip(literal_tooltip(words))
+                grid.addWidget(value, at, column)
+        return grid
+
+
+_SHORT = {"name": "Name", "patient ID": "ID", "birth date": "Born", "sex": "Sex"}
+
+
+def _short(words: str) -> str:
+    return words if len(words) <= 60 else f"{words[:59]}…"
+
+
+def _identity_rows(mine: Patient, theirs: Patient) -> list[tuple[str, str, str]]:
+    return [
+        ("name", person_name(mine.name), person_name(theirs.name)),
+        ("patient ID", one_line(mine.id), one_line(theirs.id)),
+        ("birth date", date_text(mine.birth_date), date_text(theirs.birth_date)),
+        ("sex", one_line(mine.sex), one_line(theirs.sex)),
+    ]

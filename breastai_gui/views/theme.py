@@ -1,0 +1,85 @@
+"""The look of the window: Fusion with a palette of our own, dark or light, and one small style sheet."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+from PySide6.QtCore import Qt
+from PySide6.QtGui import QColor, QGuiApplication, QPalette
+
+from breastai_gui.resource import resource
+
+if TYPE_CHECKING:
+    from PySide6.QtWidgets import QApplication
+
+Theme = Literal["system", "dark", "light"]
+THEMES: tuple[Theme, ...] = ("system", "dark", "light")
+
+_DARK = {
+    "Window": "#1b1e22",
+    "WindowText": "#e3e6e9",
+    "Base": "#14171a",
+    "AlternateBase": "#1a1d21",
+    "Text": "#e3e6e9",
+    "Button": "#2a2f35",
+    "ButtonText": "#e3e6e9",
+    "BrightText": "#ffffff",
+    "Highlight": "#3a6ea5",
+    "HighlightedText": "#ffffff",
+    "ToolTipBase": "#2a2f35",
+    "ToolTipText": "#e3e6e9",
+    "PlaceholderText": "#8d949b",
+    "Link": "#7fb2f0",
+    "LinkVisited": "#a99ad6",
+    "Light": "#3a4047",
+    "Midlight": "#31363c",
+    "Mid": "#24282d",
+    "Dark": "#101215",
+    "Shadow": "#000000",
+    "Accent": "#3a6ea5",
+}
+_LIGHT = {
+    "Window": "#eef0f2",
+    "WindowText": "#1c2126",
+    "Base": "#ffffff",
+    "AlternateBase": "#f5f6f8",
+    "Text": "#1c2126",
+    "Button": "#e3e6e9",
+    "ButtonText": "#1c2126",
+    "BrightText": "#ffffff",
+    "Highlight": "#2f6cab",
+    "HighlightedText": "#ffffff",
+    "ToolTipBase": "#ffffff",
+    "ToolTipText": "#1c2126",
+    "PlaceholderText": "#6b737b",
+    "Link": "#1f5fae",
+    "LinkVisited": "#5b4a9c",
+    "Light": "#ffffff",
+    "Midlight": "#f3f4f6",
+    "Mid": "#c5cad0",
+    "Dark": "#a3a9b0",
+    "Shadow": "#7a8087",
+    "Accent": "#2f6cab",
+}
+_DISABLED = {"dark": "#70777e", "light": "#8f969d"}
+
+
+def apply_theme(application: QApplication, theme: Theme) -> None:
+    """Give the whole program its look."""
+    kind: Literal["dark", "light"] = _system_kind() if theme == "system" else theme
+    application.setStyle("Fusion")
+    application.setPalette(_palette(kind))
+    application.setStyleSheet(resource("theme").joinpath(f"{kind}.qss").read_text(encoding="utf-8"))
+
+
+def _system_kind() -> Literal["dark", "light"]:
+    return "light" if QGuiApplication.styleHints().colorScheme() == Qt.ColorScheme.Light else "dark"
+
+
+def _palette(kind: Literal["dark", "light"]) -> QPalette:
+    palette = QPalette()
+    for name, colour in (_DARK if kind == "dark" else _LIGHT).items():
+        palette.setColor(QPalette.ColorRole[name], QColor(colour))
+    for name in ("WindowText", "Text", "ButtonText"):
+        palette.setColor(QPalette.ColorGroup.Disabled, QPalette.ColorRole[name], QColor(_DISABLED[kind]))
+    return palette

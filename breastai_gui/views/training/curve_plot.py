@@ -1,0 +1,77 @@
+"""The live curves of a run: loss on the left, AUC on the held-out patients on the right."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pyqtgraph as pg
+from PySide6.QtGui import QPalette
+from PySide6.QtWidgets import QHBoxLayout, QWidget
+
+from breastai_gui.services.cohort import TASK_NAMES
+from breastai_model.case import TASKS
+
+if TYPE_CHECKING:
+    from breastai_model.run_folder import Progress
+
+_TASK_COLOURS = ("#4c9be8", "#e8954c", "#59b36b")
+
+
+class CurvePlot(QWidget):
+    """Two small plots that grow as `progress.jsonl` does."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        ink, paper = self.palette().color(QPalette.ColorRole.Text), self.palette().color(QPalette.ColorRole.Base)
+        self._loss, self._auc = pg.PlotWidget(background=paper), pg.PlotWidget(background=paper)
+        row = QHBoxLayout(self)
+        row.setContentsMargins(0, 0, 0, 0)
+        for plot, title in ((self._loss, "Loss"), (self._auc, "AUC, held-out patients")):
+            plot.setTitle(title, color=ink, size="10pt")
+            plot.setLabel("bottom", "epoch", color=ink.name())
+            plot.showGrid(x=True, y=True, alpha=0.15)
+            plot.setMenuEnabled(False)
+            plot.hideButtons()
+            plot.setMinimumHeight(180)
+            for side in ("left", "bottom"):
+                plot.getAxis(side).setPen(ink)
+                plot.getAxis(side).setTextPen(ink)
+            legend = plot.addLegend(offset=(-8, 8), labelTextColor=ink, brush=pg.mkBrush(paper), pen=None)
+            legend.setScale(0.9)
+            row.addWidget(plot, 1)
+        self._auc.setYRange(0, 1, padding=0.02)
+        self._auc.addLine(y=0.5, pen=pg.mkPen(ink, width=1, style=pg.QtCore.Qt.PenStyle.DotLine))
+        faint = pg.mkColor("#888888")
+        faint.setAlpha(90)
+        self._batches = self._loss.plot(pen=None, symbol="o", symbolSize=3, symbolPen=None, symbolBrush=faint, name="each batch")
+        self._train = self._loss.plot(
+            pen=pg.mkPen("#4c9be8", width=2), symbol="o", symbolSize=5, symbolPen=None, symbolBrush="#4c9be8", name="learning"
+        )
+        self._held_out = self._loss.plot(
+            pen=pg.mkPen("#e8954c", width=2), symbol="o", symbolSize=5, symbolPen=None, symbolBrush="#e8954c", name="held out"
+        )
+        self._best = self._loss.plot(pen=None, symbol="star", symbolSize=13, symbolPen=None, symbolBrush="#e8954c", name="best")
+        self._tasks = [
+            self._auc.plot(
+                pen=pg.mkPen(colour, width=2), symbol="o", symbolSize=5, symbolPen=None, symbolBrush=colour, name=TASK_NAMES[task]
+            )
+            for task, colour in zip(TASKS, _TASK_COLOURS, strict=True)
+        ]
+
+    def show_progress(self, progress: Progress) -> None:
+        """Draw what is known so far."""
+        self._batches.setData([place for place, _ in progress.batch_losses], [loss for _, loss in progress.batch_losses])
+        epochs = progress.epochs
+        self._train.setData([epoch.number for epoch in epochs], [epoch.train_loss for epoch in epochs])
+        held_out = [(epoch.number, epoch.validation_loss) for epoch in epochs if epoch.validation_loss is not None]
+        self._held_out.setData([number for number, _ in held_out], [loss for _, loss in held_out])
+        best = [epoch for epoch in epochs if epoch.best and epoch.validation_loss is not None][-1:]
+        self._best.setData([epoch.number for epoch in best], [epoch.validation_loss for epoch in best])
+        for task, line in zip(TASKS, self._tasks, strict=True):
+            known = [(epoch.number, value) for epoch in epochs if (value := epoch.auc.get(task)) is not None]
+            line.setData([number for number, _ in known], [value for _, value in known])
+
+    def shown_epochs(self) -> int:
+        """Return how many epochs the learning curve shows."""
+        x, _ = self._train.getData()
+        return 0 if x is None else len(x)

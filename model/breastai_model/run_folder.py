@@ -1,0 +1,373 @@
+"""The files of one training run, in one place: the trainer writes them, a window reads them, nothing else is shared.
+
+::
+
+    runs/<name>/
+        plan.json                what to train, and how: `Plan`
+        cohort.json              which patient is which case number; the only file that names a folder
+        cases/0001.npz           one prepared case: arrays, labels and numbers, no identity
+        progress.jsonl           one line a case, batch, epoch or note
+        checkpoint.safetensors   everything that is needed to go on; its state stands in the file's metadata
+        best.safetensors         the network of the best epoch
+        result.json              the end: metrics
+        model.safetensors        the end: weights with their recipe
+        output.txt               what the trainer said
+        lock                     held for as long as a trainer lives
+        stop                     what a person asked for: "pause" or "finish"
+
+Every file but `progress.jsonl` and `output.txt`, which only grow, is replaced whole, so a reader sees the old one or the
+new one. A checkpoint is one file for the same reason: tensors and their state cannot come from two moments.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import tempfile
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+from filelock import FileLock, Timeout
+
+from breastai_model.recipe import Recipe
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from numpy.typing import NDArray
+
+StopWish = Literal["pause", "finish"]
+RunState = Literal["starting", "running", "finished", "stopped", "broken"]
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What one run trains, and how. All that happens in a run follows from this and the cases.
+
+    Attributes
+    ----------
+    name
+        As the person called it; the weights carry it.
+    recipe
+        Preparation and network.
+    epochs, batch_size, learning_rate, weight_decay
+        Of Adam; the rate falls to zero along half a cosine.
+    validation_share
+        The share of the patients that is held out, whole patients at a time.
+    seed
+        Everything random follows from it.
+    device
+        "auto", "cpu", "cuda" or "mps".
+    precision
+        "float32", or "bfloat16" for the forward pass: faster on processors and cards made for it, far slower on others.
+    augment
+        Mirrored breasts and images, brightness: see `breastai_model.training.augment`.
+    drop_mri, drop_ultrasound, drop_view
+        Probability that a case is shown without MRI, without ultrasound (never both), and that a phase after contrast
+        or an angle is left out, while training.
+    """
+
+    name: str
+    recipe: Recipe
+    epochs: int = 40
+    batch_size: int = 6
+    learning_rate: float = 1e-3
+    weight_decay: float = 1e-4
+    validation_share: float = 0.2
+    seed: int = 1
+    device: str = "auto"
+    precision: Literal["float32", "bfloat16"] = "float32"
+    augment: bool = True
+    drop_mri: float = 0.2
+    drop_ultrasound: float = 0.2
+    drop_view: float = 0.1
+
+    def __post_init__(self) -> None:
+        if not re.fullmatch(r"[\w .,()+\-]{1,80}", self.name):
+            raise ValueError("The name of a model may hold letters, digits, spaces and . , ( ) + - _ only, at most 80.")
+        if self.epochs < 1 or self.batch_size < 1 or not 0 < self.learning_rate < 1 or self.weight_decay < 0:
+            raise ValueError("A plan needs at least one epoch, one case a batch and a learning rate between 0 and 1.")
+        if not 0 < self.validation_share < 1:
+            raise ValueError("The share of held-out patients must lie between 0 and 1.")
+        if self.drop_mri + self.drop_ultrasound > 1 or min(self.drop_mri, self.drop_ultrasound, self.drop_view) < 0 or self.drop_view >= 1:
+            raise ValueError("The shares of cases shown without a modality must lie between 0 and 1, together at most 1.")
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the plan as what `json.dumps` takes."""
+        values = {name: getattr(self, name) for name in self.__slots__}
+        return values | {"recipe": json.loads(self.recipe.to_json())}
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> Plan:
+        """Return the plan of `to_json`. Raises ValueError on a field that is missing, unknown or out of range."""
+        try:
+            return cls(**{**values, "recipe": Recipe.from_json(json.dumps(values["recipe"]))})
+        except (KeyError, TypeError) as error:
+            raise ValueError("plan.json is not a plan of this version of the program.") from error
+
+
+@dataclass(frozen=True, slots=True)
+class Epoch:
+    """One finished epoch, as a line of `progress.jsonl`.
+
+    Attributes
+    ----------
+    number
+        From 1.
+    train_loss, validation_loss
+        Mean over the cases; the validation loss is None without labels in the held-out cases.
+    auc
+        Task to AUC on the held-out cases, None where one of the two answers is missing there.
+    best
+        True when no earlier epoch had a lower validation loss.
+    """
+
+    number: int
+    train_loss: float
+    validation_loss: float | None
+    auc: Mapping[str, float | None]
+    learning_rate: float
+    seconds: float
+    best: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a run has come, from its `progress.jsonl`.
+
+    `stage` is "preparing" (cases), "training" (batches) or "" before either; `done` of `total` are its steps;
+    `batch_losses` holds (position in epochs, loss) for the curve; `notes` are sentences for the person.
+    """
+
+    stage: Literal["", "preparing", "training"]
+    done: int
+    total: int
+    epochs: tuple[Epoch, ...]
+    batch_losses: tuple[tuple[float, float], ...]
+    notes: tuple[str, ...]
+
+
+def replace_file(path: Path, write: Callable[[Path], None]) -> None:
+    """Write a file whole or not at all: beside it, to the disk, then in its place.
+
+    A killed `torch.save` in place left an unreadable checkpoint in 8 of 8 trials, this in none (design, trust.md R4).
+
+    Raises
+    ------
+    OSError
+        If it cannot be written; the old file is untouched then and nothing is left beside it.
+    """
+    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    os.close(handle)
+    temporary = Path(name)
+    try:
+        write(temporary)
+        with temporary.open("rb+") as file:
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    if os.name == "posix":  # a rename is only safe from a power cut once the folder is on the disk as well
+        folder = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+
+
+class RunFolder:
+    """The folder of one run: where each file is, and how it is read and written."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.cases = path / "cases"
+        self.checkpoint = path / "checkpoint.safetensors"
+        self.best = path / "best.safetensors"
+        self.model = path / "model.safetensors"
+        self.output = path / "output.txt"
+        self._plan = path / "plan.json"
+        self._cohort = path / "cohort.json"
+        self._progress = path / "progress.jsonl"
+        self._result = path / "result.json"
+        self._stop = path / "stop"
+        self._lock = path / "lock"
+
+    @property
+    def name(self) -> str:
+        """The folder's name."""
+        return self.path.name
+
+    def create(self, plan: Plan, cohort: Mapping[str, Any]) -> None:
+        """Make the folder with its plan and its cohort. Raises FileExistsError where it is there already."""
+        self.path.mkdir(parents=True)
+        self.cases.mkdir()
+        self._write_json(self._cohort, cohort)
+        self._write_json(self._plan, plan.to_json())
+
+    def plan(self) -> Plan:
+        """Return the plan. Raises ValueError where there is none that can be read."""
+        return Plan.from_json(self._read_json(self._plan))
+
+    def cohort(self) -> dict[str, Any]:
+        """Return what `create` was given. Raises ValueError where it cannot be read."""
+        return self._read_json(self._cohort)
+
+    def has_plan(self) -> bool:
+        """Return whether this is the folder of a run at all."""
+        return self._plan.is_file()
+
+    # -- cases ---------------------------------------------------------------------------------------------------------
+    def case_path(self, number: int) -> Path:
+        """Return the file of that case, numbered from 1."""
+        return self.cases / f"{number:04d}.npz"
+
+    def case_paths(self) -> tuple[Path, ...]:
+        """Return the files of the prepared cases, in order of number."""
+        return tuple(sorted(self.cases.glob("[0-9]*.npz")))
+
+    def write_case(self, number: int, arrays: Mapping[str, NDArray[Any]]) -> None:
+        """Write one prepared case."""
+
+        def write(path: Path) -> None:
+            with path.open("wb") as file:
+                np.savez(file, allow_pickle=False, **arrays)
+
+        replace_file(self.case_path(number), write)
+
+    # -- progress ------------------------------------------------------------------------------------------------------
+    def tell_preparing(self, done: int, total: int) -> None:
+        """Note that `done` of `total` cases are prepared."""
+        self._tell({"kind": "case", "done": done, "total": total})
+
+    def tell_batch(self, epoch: int, batch: int, batches: int, epochs: int, loss: float) -> None:
+        """Note one batch, both counted from 1."""
+        self._tell({"kind": "batch", "epoch": epoch, "batch": batch, "batches": batches, "epochs": epochs, "loss": loss})
+
+    def tell_epoch(self, epoch: Epoch) -> None:
+        """Note one finished epoch."""
+        self._tell({"kind": "epoch", **asdict(epoch)})
+
+    def tell_note(self, text: str) -> None:
+        """Note one sentence for the person, without a name or a path."""
+        self._tell({"kind": "note", "text": text})
+
+    def progress(self) -> Progress:
+        """Return how far the run has come. A line that is being written is left for the next look."""
+        stage: Literal["", "preparing", "training"] = ""
+        done = total = 0
+        epochs: dict[int, Epoch] = {}
+        losses: dict[float, float] = {}
+        notes: list[str] = []
+        for line in self._progress_lines():
+            if line["kind"] == "case":
+                stage, done, total = "preparing", line["done"], line["total"]
+            elif line["kind"] == "batch":
+                stage = "training"
+                done, total = (line["epoch"] - 1) * line["batches"] + line["batch"], line["epochs"] * line["batches"]
+                losses[line["epoch"] - 1 + line["batch"] / line["batches"]] = line["loss"]
+            elif line["kind"] == "epoch":
+                # An epoch that was repeated after a kill replaces the first telling of it.
+                epochs[line["number"]] = Epoch(**{name: line[name] for name in Epoch.__slots__})
+            elif line["kind"] == "note":
+                notes.append(line["text"])
+        return Progress(stage, done, total, tuple(epochs[n] for n in sorted(epochs)), tuple(sorted(losses.items())), tuple(notes))
+
+    def _progress_lines(self) -> list[dict[str, Any]]:
+        try:
+            text = self._progress.read_text("utf-8", errors="replace")
+        except FileNotFoundError:
+            return []
+        lines = []
+        for line in text.splitlines():
+            try:
+                value = json.loads(line)
+            except ValueError:
+                continue
+            if isinstance(value, dict) and "kind" in value:
+                lines.append(value)
+        return lines
+
+    def _tell(self, line: Mapping[str, Any]) -> None:
+        # One write call a line: a reader never sees two lines mixed, and a kill costs at most the last one.
+        with self._progress.open("ab") as file:
+            file.write(("\n" if self._ends_torn() else "").encode() + json.dumps(line).encode() + b"\n")
+
+    def _ends_torn(self) -> bool:
+        """Return whether a killed trainer left half a line, which the next must not be glued to."""
+        with self._progress.open("rb") as file:
+            if file.seek(0, os.SEEK_END) == 0:
+                return False
+            file.seek(-1, os.SEEK_END)
+            return file.read(1) != b"\n"
+
+    # -- the end, the lock and the wish to stop ------------------------------------------------------------------------
+    def write_result(self, result: Mapping[str, Any]) -> None:
+        """Write the metrics: from then on the run is finished."""
+        self._write_json(self._result, result)
+
+    def result(self) -> dict[str, Any] | None:
+        """Return the metrics, or None while there are none."""
+        return self._read_json(self._result) if self._result.is_file() else None
+
+    def lock(self) -> FileLock:
+        """Return the lock that a trainer holds. It waits, for a watcher that probes takes it for an instant."""
+        return FileLock(self._lock, timeout=10)
+
+    def is_locked(self) -> bool:
+        """Return whether a trainer lives. A lock file tells it; a process id would not (it may be another's by now)."""
+        if not self._lock.exists():
+            return False
+        probe = FileLock(self._lock, timeout=0)
+        try:
+            probe.acquire()
+        except Timeout:
+            return True
+        probe.release()
+        return False
+
+    def ask_to_stop(self, wish: StopWish) -> None:
+        """Ask the trainer to save and end ("pause") or to end with the best epoch so far ("finish")."""
+        replace_file(self._stop, lambda path: _write_text(path, wish))
+
+    def stop_wish(self) -> StopWish | None:
+        """Return what was asked for."""
+        try:
+            text = self._stop.read_text("utf-8").strip()
+        except FileNotFoundError:
+            return None
+        return "finish" if text == "finish" else "pause"
+
+    def clear_stop(self) -> None:
+        """Forget an earlier wish, before going on."""
+        self._stop.unlink(missing_ok=True)
+
+    def last_words(self, lines: int = 5) -> tuple[str, ...]:
+        """Return the last lines that the trainer said."""
+        try:
+            with self.output.open("rb") as file:
+                file.seek(max(0, file.seek(0, os.SEEK_END) - 8192))
+                text = file.read().decode("utf-8", errors="replace")
+        except FileNotFoundError:
+            return ()
+        return tuple(line for line in text.splitlines() if line.strip())[-lines:]
+
+    def _write_json(self, path: Path, values: Mapping[str, Any]) -> None:
+        text = json.dumps(values, indent=1, ensure_ascii=False, allow_nan=False)
+        replace_file(path, lambda temporary: _write_text(temporary, text))
+
+    def _read_json(self, path: Path) -> dict[str, Any]:
+        try:
+            values = json.loads(path.read_text("utf-8"))
+        except (OSError, ValueError) as error:
+            raise ValueError(f"The training run {self.name} is damaged: {path.name} cannot be read.") from error
+        if not isinstance(values, dict):
+            raise ValueError(f"The training run {self.name} is damaged: {path.name} is not what this program writes.")  # noqa: TRY004
+        return values
+
+
+def _write_text(path: Path, text: str) -> None:
+    path.write_text(text, "utf-8")

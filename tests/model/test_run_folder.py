@@ -1,0 +1,140 @@
+"""The run folder: what one side writes, the other reads; a kill at any moment leaves something whole."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import time
+
+import numpy as np
+import pytest
+from breastai_model.recipe import preset
+from breastai_model.run_folder import Epoch, Plan, RunFolder, replace_file
+
+
+def plan(**changes) -> Plan:
+    return Plan(name="first try", recipe=preset("tiny"), epochs=2, batch_size=4, **changes)
+
+
+@pytest.fixture
+def run(tmp_path):
+    folder = RunFolder(tmp_path / "run 中文")
+    folder.create(plan(seed=7), {"cases": [{"number": 1}]})
+    return folder
+
+
+def test_plan_and_cohort_come_back_as_written(run):
+    again = RunFolder(run.path)
+    assert again.plan() == plan(seed=7)
+    assert again.cohort() == {"cases": [{"number": 1}]}
+    assert again.result() is None
+    with pytest.raises(FileExistsError):
+        again.create(plan(), {})
+
+
+@pytest.mark.parametrize(
+    "changes", [{"epochs": 0}, {"batch_size": 0}, {"learning_rate": 0.0}, {"validation_share": 1.0}, {"drop_mri": 0.7, "drop_ultrasound": 0.7}]
+)
+def test_a_plan_that_cannot_be_is_refused(changes):
+    with pytest.raises(ValueError, match=r"plan needs|share"):
+        Plan(**{"name": "x", "recipe": preset("tiny"), **changes})
+
+
+def test_a_damaged_plan_is_said_in_one_sentence(run):
+    (run.path / "plan.json").write_text("{", "utf-8")
+    with pytest.raises(ValueError, match="damaged: plan.json cannot be read"):
+        run.plan()
+    (run.path / "plan.json").write_text('{"name": "x", "epochs": 3}', "utf-8")
+    with pytest.raises(ValueError, match="not a plan of this version"):
+        run.plan()
+
+
+def test_progress_counts_cases_then_batches_and_keeps_the_last_telling_of_an_epoch(run):
+    run.tell_preparing(2, 3)
+    assert (run.progress().stage, run.progress().done, run.progress().total) == ("preparing", 2, 3)
+    for batch in (1, 2):
+        run.tell_batch(1, batch, 2, 4, 0.9 - 0.1 * batch)
+    first = Epoch(1, 0.8, 0.9, {"high_grade": 0.5}, 1e-3, 2.0, True)
+    run.tell_epoch(first)
+    again = Epoch(1, 0.7, None, {"high_grade": None}, 1e-3, 2.0, False)
+    run.tell_epoch(again)  # repeated after a kill
+    run.tell_batch(2, 1, 2, 4, 0.5)
+    run.tell_note("Case 3 was left out.")
+    seen = run.progress()
+    assert (seen.stage, seen.done, seen.total) == ("training", 3, 8)
+    assert seen.epochs == (again,)
+    assert [place for place, _ in seen.batch_losses] == [0.5, 1.0, 1.5]
+    assert seen.notes == ("Case 3 was left out.",)
+
+
+def test_half_a_line_is_left_for_the_next_look_and_spoils_no_later_one(run):
+    run.tell_batch(1, 1, 2, 1, 0.5)
+    with (run.path / "progress.jsonl").open("ab") as file:
+        file.write(b'{"kind": "batch", "epo')
+    assert run.progress().done == 1
+    run.tell_batch(1, 2, 2, 1, 0.4)
+    assert run.progress().done == 2
+
+
+def test_cases_are_plain_arrays_and_come_in_order(run):
+    for number in (2, 1):
+        run.write_case(number, {"mri": np.full((2, 3), number, dtype=np.float16)})
+    assert [path.name for path in run.case_paths()] == ["0001.npz", "0002.npz"]
+    with np.load(run.case_path(2), allow_pickle=False) as case:
+        assert case["mri"].dtype == np.float16
+        assert (case["mri"] == 2).all()
+
+
+def test_the_lock_tells_whether_a_trainer_lives(run):
+    assert not run.is_locked()
+    lock = run.lock()
+    with lock:
+        assert run.is_locked()
+    assert not run.is_locked()
+
+
+def _hold(path) -> None:
+    with RunFolder(path).lock():
+        time.sleep(60)
+
+
+def test_the_lock_of_a_killed_trainer_is_free_again(run):
+    process = multiprocessing.get_context("spawn").Process(target=_hold, args=(run.path,))
+    process.start()
+    try:
+        deadline = time.monotonic() + 20
+        while not run.is_locked() and time.monotonic() < deadline:
+            time.sleep(0.05)
+        assert run.is_locked()
+    finally:
+        os.kill(process.pid, signal.SIGKILL)
+        process.join()
+    assert not run.is_locked()
+
+
+def test_wishes_and_last_words(run):
+    assert run.stop_wish() is None
+    run.ask_to_stop("finish")
+    assert run.stop_wish() == "finish"
+    run.ask_to_stop("pause")
+    assert run.stop_wish() == "pause"
+    run.clear_stop()
+    assert run.stop_wish() is None
+    assert run.last_words() == ()
+    run.output.write_text("one\n\ntwo\nthree\n", "utf-8")
+    assert run.last_words(2) == ("two", "three")
+
+
+def test_r4_a_write_that_fails_keeps_the_old_file_and_leaves_nothing_beside_it(tmp_path):
+    target = tmp_path / "checkpoint.safetensors"
+    target.write_bytes(b"old")
+
+    def half(path):
+        path.write_bytes(b"ne")
+        raise OSError(28, "No space left on device")
+
+    with pytest.raises(OSError, match="No space"):
+        replace_file(target, half)
+    assert target.read_bytes() == b"old"
+    assert [path.name for path in tmp_path.iterdir()] == ["checkpoint.safetensors"]

@@ -27,6 +27,7 @@ def main() -> int:
 
 
 def _window(options: argparse.Namespace) -> int:
+    from breastai_gui.display import has_display
     from breastai_gui.services.command_line import complain
     from breastai_gui.services.places import PlaceError, Places
 
@@ -50,16 +51,6 @@ def _window(options: argparse.Namespace) -> int:
     from breastai_gui.views import app
 
     return app.run(sys.argv[:1], path, demo)
-
-
-def has_display(to_be_seen: bool) -> bool:
-    """Return whether a window can open; with `to_be_seen` an off-screen one does not count."""
-    platform = os.environ.get("QT_QPA_PLATFORM", "")
-    if platform.startswith(("offscreen", "minimal")):
-        return not to_be_seen
-    if sys.platform in ("win32", "darwin") or platform:
-        return True
-    return bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))
 
 
 def _demo_without_display(out: Path | None) -> int:

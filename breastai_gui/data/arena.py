@@ -97,7 +97,8 @@ def padded(size: int) -> int:
 
 
 def _nameless_file() -> int:
-    if sys.platform == "linux":
-        return os.memfd_create("breastai", os.MFD_CLOEXEC)
+    create = getattr(os, "memfd_create", None)
+    if create is not None:
+        return int(create("breastai"))
     with tempfile.TemporaryFile() as file:  # unlinked as soon as it exists
         return os.dup(file.fileno())

@@ -26,6 +26,7 @@ MOST_BYTES = 4 << 30
 """The most that one exam's pixels may take."""
 
 _UNSUPPORTED = "its pixels cannot be decoded"
+_OTHER_SIZE = "its pixels are of another size than its header says"
 
 
 def stored_type(header: Header) -> np.dtype[Any]:
@@ -38,18 +39,16 @@ def stored_type(header: Header) -> np.dtype[Any]:
     return np.dtype(np.float32)
 
 
+def common_type(plan: DynamicPlan) -> np.dtype[Any]:
+    """Return the number type of all phases: the scanner's own where they agree, else float32."""
+    kinds = {stored_type(image.header) for phase in plan.phases for image in phase.images if image is not None}
+    return kinds.pop() if len(kinds) == 1 else np.dtype(np.float32)
+
+
 def volume_bytes(plan: DynamicPlan) -> int:
-    """Return the bytes that a dynamic series will take. Raises `HeaderError` beyond `MOST_BYTES`, before any allocation."""
+    """Return the bytes that a dynamic series will take, in Python integers, before any allocation."""
     slices, rows, columns = plan.stack.grid.shape
-    header = _first(plan).header
-    size = len(plan.phases) * slices * rows * columns * stored_type(header).itemsize
-    if size > MOST_BYTES:
-        raise HeaderError(f"the dynamic series would take {size / 2**30:.1f} GiB of memory")
-    return size
-
-
-def _first(plan: DynamicPlan) -> Slice:
-    return next(image for image in plan.phases[0].images if image is not None)
+    return len(plan.phases) * slices * rows * columns * common_type(plan).itemsize
 
 
 def read_volume(
@@ -76,42 +75,76 @@ def read_volume(
     dict
         (phase, place) of each image that could not be had, to the reason; its values stay zero.
     """
-    wanted = [(phase, place, image) for phase, plan_ in enumerate(plan.phases) for place, image in enumerate(plan_.images) if image is not None]
+    wanted = [
+        (phase, place, image) for phase, plan_ in enumerate(plan.phases) for place, image in enumerate(plan_.images) if image is not None
+    ]
     middle = values.shape[1] // 2
     wanted.sort(key=lambda item: (item[0] != 0 or item[1] != middle, item[0], item[1]))
     failed: dict[tuple[int, int], str] = {}
-    for done, (phase, place, image) in enumerate(wanted, 1):
-        name = image.header.found.name
+    several: dict[str, list[tuple[int, int, Slice]]] = {}
+    done = 0
+    for phase, place, image in wanted:
+        header = image.header
+        name = header.found.name
         if image.damage:
             continue
         if name in unreadable:
             failed[phase, place] = unreadable[name]
+        elif header.frames > 1 and header.syntax not in NATIVE:
+            several.setdefault(name, []).append((phase, place, image))
+            continue
         else:
             at(name)
             reason = read_slice(files, image, values[phase, place])
             if reason:
                 values[phase, place] = 0
                 failed[phase, place] = reason
+        done += 1
         tell(done, len(wanted))
+    for name, members in several.items():
+        at(name)
+        for (phase, place, _), reason in zip(members, _read_frames(files, members, values), strict=True):
+            if reason:
+                failed[phase, place] = reason
+            done += 1
+            tell(done, len(wanted))
     at("")
-    header = _first(plan).header
-    _mask_unused_bits(values, header)
+    _mask_unused_bits(values, wanted[0][2].header)
     return failed
+
+
+def _read_frames(files: Files, members: list[tuple[int, int, Slice]], values: NDArray[Any]) -> Iterator[str]:
+    """Decode several frames of one compressed file into their places, unpacking the file once; yield "" or why not."""
+    reason = ""
+    frames = frames_of(files, members[0][2].header, [image.frame for _, _, image in members], raw=True)
+    for phase, place, _ in members:
+        if not reason:
+            try:
+                picture = next(frames)
+                if picture.shape == values[phase, place].shape:
+                    values[phase, place] = picture
+                else:
+                    reason = _OTHER_SIZE
+            except StopIteration:
+                reason = _UNSUPPORTED
+            except HeaderError as error:
+                reason = str(error)
+        yield reason
 
 
 def read_slice(files: Files, image: Slice, target: NDArray[Any]) -> str:
     """Read one MR image into `target` (row, column); return "" or why it could not be had."""
     header = image.header
     try:
-        if header.syntax in NATIVE and target.dtype.itemsize * target.size == header.frame_bytes:
+        if header.syntax in NATIVE and target.dtype == stored_type(header) and target.nbytes == header.frame_bytes:
             with files.open(header.found) as stream:
                 stream.seek(image.pixel_offset)
-                if cast(Any, stream).readinto(memoryview(target).cast("B")) != header.frame_bytes:
+                if cast(Any, stream).readinto(target.data.cast("B")) != header.frame_bytes:
                     return "the file was changed or cut short while it was being read"
             return ""
         picture = decoded(files, header, image.frame, raw=True)
         if picture.shape != target.shape:
-            return "its pixels are of another size than its header says"
+            return _OTHER_SIZE
         target[...] = picture
     except HeaderError as error:
         return str(error)
@@ -136,7 +169,8 @@ def decoded(files: Files, header: Header, frame: int, *, raw: bool) -> NDArray[A
 def frames_of(files: Files, header: Header, frames: list[int], *, raw: bool = False) -> Iterator[NDArray[Any]]:
     """Yield several frames of one file, each decoded once; raises `HeaderError`."""
     from pydicom import dcmread
-    from pydicom.pixels import apply_color_lut, iter_pixels
+    from pydicom.pixels.processing import apply_color_lut
+    from pydicom.pixels.utils import iter_pixels
 
     try:
         with files.open(header.found) as stream:

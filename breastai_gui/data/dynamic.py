@@ -127,7 +127,7 @@ def _plan(group: _Group) -> DynamicPlan | None:
             if len(usable) < LEAST_OF_A_PHASE * len(stack.places):
                 aside += [(image, f"its series fills {len(filled)} of {len(stack.places)} slices, too few for a phase") for image in filled]
                 file = filled[0].header.found.name
-                text = f"{part.label.capitalize()} has {len(usable)} usable of {len(stack.places)} slices and was left out (for example «{file}»)."
+                text = f"{part.label.capitalize()} has {len(usable)} of {len(stack.places)} slices and was left out (for example «{file}»)."
                 problems.append(Problem(text, file, stops=True))
             else:
                 phases.append(_phase(part, images, filled, number))
@@ -156,9 +156,7 @@ def _plan(group: _Group) -> DynamicPlan | None:
     )
 
 
-def _phases_of(
-    part: Part, stack: Stack, aside: list[tuple[Slice, str]], problems: list[Problem]
-) -> list[tuple[Slice | None, ...]]:
+def _phases_of(part: Part, stack: Stack, aside: list[tuple[Slice, str]], problems: list[Problem]) -> list[tuple[Slice | None, ...]]:
     """Divide the images of a part into phases, so that each place is filled at most once in each."""
     spacing = float(stack.grid.spacing_mm[0])
     index = {id(image): round((place_of(image) - stack.places[0]) / spacing) for image in part.slices}
@@ -270,7 +268,7 @@ def _gaps(stack: Stack, phases: Sequence[PhasePlan]) -> list[Problem]:
     for number, phase in enumerate(phases, 1):
         missing = {place for place in range(count) if phase.images[place] is None} - nowhere
         if missing:
-            text = f"Phase {number} ({phase.label}): {_numbered(missing, count)} missing ({_where(stack, missing)}); shown black, and not assessed."
+            text = f"Phase {number} ({phase.label}): {_numbered(missing, count)} missing ({_where(stack, missing)}); shown black."
             problems.append(Problem(text, stops=True))
         for place, image in enumerate(phase.images):
             if image is not None and image.damage:

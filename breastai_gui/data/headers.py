@@ -40,18 +40,20 @@ DEFLATED = "1.2.840.10008.1.2.1.99"
 NATIVE = (IMPLICIT, EXPLICIT)
 """Transfer syntaxes whose pixels are read from the file as they are."""
 
+# fmt: off
 KEYWORDS = (
-    "SpecificCharacterSet ImageType SOPClassUID SOPInstanceUID StudyDate SeriesDate AcquisitionDate ContentDate AcquisitionDateTime "
-    "SeriesTime AcquisitionTime ContentTime Modality Manufacturer StudyDescription SeriesDescription ViewName PatientName PatientID "
-    "PatientBirthDate PatientSex ContrastBolusAgent BodyPartExamined ScanningSequence SequenceVariant SequenceName RepetitionTime EchoTime "
-    "InversionTime EchoTrainLength FlipAngle SliceThickness SpacingBetweenSlices ContrastBolusStartTime TriggerTime "
-    "ProtocolName DiffusionBValue AcquisitionDuration StudyInstanceUID SeriesInstanceUID SeriesNumber AcquisitionNumber InstanceNumber "
-    "ImagePositionPatient ImageOrientationPatient FrameOfReferenceUID Laterality ImageLaterality TemporalPositionIdentifier "
-    "NumberOfTemporalPositions TemporalResolution ImageComments SamplesPerPixel PhotometricInterpretation PlanarConfiguration "
-    "NumberOfFrames Rows Columns PixelSpacing BitsAllocated BitsStored HighBit PixelRepresentation WindowCenter WindowWidth "
-    "RescaleIntercept RescaleSlope SequenceOfUltrasoundRegions PerFrameFunctionalGroupsSequence DirectoryRecordSequence "
-    "AcquisitionContrast ConversionType"
-).split()
+    "SpecificCharacterSet", "ImageType", "SOPClassUID", "SOPInstanceUID", "StudyDate", "SeriesDate", "AcquisitionDate", "ContentDate",
+    "AcquisitionDateTime", "SeriesTime", "AcquisitionTime", "ContentTime", "Modality", "Manufacturer", "StudyDescription",
+    "SeriesDescription", "ViewName", "PatientName", "PatientID", "PatientBirthDate", "PatientSex", "ContrastBolusAgent",
+    "BodyPartExamined", "ScanningSequence", "RepetitionTime", "EchoTime", "InversionTime", "EchoTrainLength", "FlipAngle",
+    "SliceThickness", "SpacingBetweenSlices", "ContrastBolusStartTime", "TriggerTime", "ProtocolName", "DiffusionBValue",
+    "AcquisitionDuration", "StudyInstanceUID", "SeriesInstanceUID", "SeriesNumber", "AcquisitionNumber", "InstanceNumber",
+    "ImagePositionPatient", "ImageOrientationPatient", "FrameOfReferenceUID", "Laterality", "ImageLaterality",
+    "TemporalPositionIdentifier", "ImageComments", "SamplesPerPixel", "PhotometricInterpretation", "NumberOfFrames", "Rows", "Columns",
+    "PixelSpacing", "BitsAllocated", "BitsStored", "PixelRepresentation", "WindowCenter", "WindowWidth", "RescaleIntercept",
+    "RescaleSlope", "SequenceOfUltrasoundRegions", "PerFrameFunctionalGroupsSequence", "DirectoryRecordSequence", "AcquisitionContrast",
+)
+# fmt: on
 
 PHILIPS_SCAN_BEGIN = 0x200510A0
 """Philips private "dynamic scan begin time", seconds (float)."""
@@ -155,7 +157,7 @@ def sniff(head: bytes) -> bool:
         return False
     # Without a preamble the first element must be a plausible one of group 2 or 8.
     element, length = struct.unpack_from("<HI", head, 2)
-    return element < 0x0100 and (head[4:6].isalpha() and head[4:6].isupper() or length < 256)
+    return element < 0x0100 and ((head[4:6].isalpha() and head[4:6].isupper()) or length < 256)
 
 
 def read_header(files: Files, found: Found, head: bytes) -> Header:
@@ -273,7 +275,7 @@ def _decode(raw: bytes, vr: str, little: bool, encoding: tuple[str, ...]) -> str
         return raw.decode("ascii").strip("\0 ")
     try:
         encodings = charset.convert_encodings(list(encoding))
-        return charset.decode_bytes(raw, encodings, {"\\", "^", "="}).strip("\0 ")
+        return charset.decode_bytes(raw, encodings, {0x5C, 0x5E, 0x3D}).strip("\0 ")
     except Exception:  # noqa: BLE001  a wrong character set must not cost the image; the text is shown as it is
         return raw.decode("latin-1").strip("\0 ")
 

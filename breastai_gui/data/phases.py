@@ -36,8 +36,10 @@ CERTAIN_WEIGHT = 3
 CLEAR_MARGIN = 2
 """By how much the best order must outweigh all contradictions to be proposed as likely."""
 
-DARK_SHARE = 1.03
-"""A phase whose bright tissue is within 3 % of the darkest phase counts as before contrast."""
+DARK_SHARE = 0.03
+DARK_SHARE_OF_GAIN = 0.1
+"""A phase whose bright tissue is within 3 % of the darkest phase, or within a tenth of the whole gain, counts as before
+contrast: where many short phases are taken, several are, and their noise is not enhancement."""
 RISE_SHARE = 1.05
 """Bright tissue must gain at least 5 % somewhere, or the enhancement check says nothing."""
 
@@ -178,7 +180,8 @@ def pre_of(facts: Sequence[PhaseFacts], signals: Sequence[float], order: Confide
             text = f"The files call phase {told[-1] + 1} the one before contrast, but bright tissue does not change enough to check it."
             return Pre(told[-1], "likely", text, min(told[-1] + 1, len(facts) - 1))
         return Pre(0, "question", "Bright tissue does not change from phase to phase, so the enhancement does not show which one it is.", 1)
-    dark = [number for number, signal in enumerate(signals) if signal <= lowest * DARK_SHARE]
+    limit = lowest + max(DARK_SHARE * lowest, DARK_SHARE_OF_GAIN * (highest - lowest))
+    dark = [number for number, signal in enumerate(signals) if signal <= limit]
     gain = 100 * (highest / lowest - 1)
     if dark[0] != 0:
         text = f"Phase 1 comes first, but bright tissue is darkest in phase {signals.index(lowest) + 1}."
@@ -190,9 +193,10 @@ def pre_of(facts: Sequence[PhaseFacts], signals: Sequence[float], order: Confide
     if says and index not in says:
         text = f"Bright tissue is darkest in phase {index + 1}, but the files call phase {says[0] + 1} the one before contrast."
         return Pre(index, "question", text, min(index + 1, len(facts) - 1))
-    several = f" (phases 1 to {index + 1} are all before contrast)" if index else ""
     named = " and is called so in its file" if index in says else ""
-    text = f"Phase {index + 1} is darkest in bright tissue{several}{named}; it gains {gain:.0f} % afterwards."
+    text = f"Phase 1 is darkest in bright tissue{named}, which gains {gain:.0f} % afterwards."
+    if index:
+        text = f"Bright tissue is dark in phases 1 to {index + 1}{named} and gains {gain:.0f} % afterwards; the last of them is taken."
     return Pre(index, "likely" if order == "question" else "certain", text, index + 1)
 
 
@@ -207,7 +211,12 @@ def times_of(
     """
     unknown: tuple[float | None, ...] = (None,) * len(facts)
     refused = ""
-    for tag, factor in (("AcquisitionTime", 1.0), ("TemporalPositionTimeOffset", 1.0), ("DynamicScanBeginTime", 1.0), ("TriggerTime", 1e-3)):
+    for tag, factor in (
+        ("AcquisitionTime", 1.0),
+        ("TemporalPositionTimeOffset", 1.0),
+        ("DynamicScanBeginTime", 1.0),
+        ("TriggerTime", 1e-3),
+    ):
         values = [fact.values.get(tag) for fact in facts]
         known = [value * factor for value in values if value is not None]
         if len(known) < len(facts):

@@ -16,7 +16,10 @@ _TYPES = (
     ("subtraction", {"SUBTRACTION", "SUBTRACT", "SUB"}),
     ("diffusion (DWI/ADC)", {"DIFFUSION", "ADC", "TRACEW", "FA", "CALC_BVALUE"}),
     ("mosaic of a functional or diffusion series", {"MOSAIC"}),
-    ("derived map", {"PARAMETRIC", "PEI", "WASHIN", "WASHOUT", "TTP", "AUC", "IAUC", "KTRANS", "PERFUSION", "T1 MAP", "T2 MAP", "B1", "B0"}),
+    (
+        "derived map",
+        {"PARAMETRIC", "PEI", "WASHIN", "WASHOUT", "TTP", "AUC", "IAUC", "KTRANS", "PERFUSION", "T1 MAP", "T2 MAP", "B1", "B0"},
+    ),
     ("fat image of a Dixon series", {"F", "FAT", "FAT_FRACTION", "FF"}),
     ("in or opposed phase of a Dixon series", {"IP", "OP", "IN_PHASE", "OUT_PHASE", "OPP_PHASE"}),
     ("phase, real or imaginary image", {"P", "R", "I", "PHASE MAP", "PHASE", "REAL", "IMAGINARY"}),

@@ -6,6 +6,7 @@ ones without a word (measured; see README, Decisions).
 
 from __future__ import annotations
 
+import itertools
 import statistics
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -197,7 +198,7 @@ def stack_of(images: Sequence[Slice]) -> Stack:
         # Positions are written with few decimals, and a stack that follows its own axis may run sideways a little.
         if max(abs(dot(image.position, d) - dot(lowest.position, d)) for d in (row, column)) > 0.05 * min(first.spacing):
             raise StackError("its slices are shifted sideways against each other")
-    gaps = [b - a for a, b in zip(places, places[1:], strict=False)]
+    gaps = [b - a for a, b in itertools.pairwise(places)]
     spacing = statistics.median(gaps) if gaps else _thickness(first)
     full = [places[0]]
     missing = []

@@ -7,13 +7,13 @@ import os
 import stat
 import zipfile
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, cast
 
 from breastai_gui.data.study import FileUse, Problem, ReadError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 BYTES_OF_A_MEMBER = 2 << 30
 """The largest file that is read out of a zip."""

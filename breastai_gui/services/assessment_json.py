@@ -109,7 +109,7 @@ def _mri(study: Study, choices: Choices) -> dict[str, Any] | None:
     return {
         "shape": list(dce.grid.shape),
         "spacing_mm": [round(float(spacing), 6) for spacing in dce.grid.spacing_mm],
-        "affine_lps_mm": [[round(float(number), 6) for number in row] for row in dce.grid.affine],
+        "affine_lps_mm": [[round(float(number), 6) + 0.0 for number in row] for row in dce.grid.affine],
         "time_origin": dce.time_origin,
         "order": {"confidence": dce.order_confidence, "evidence": dce.order_evidence},
         "pre_contrast": {

@@ -11,7 +11,6 @@ import hashlib
 import json
 from collections import Counter
 from dataclasses import asdict, dataclass, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from breastai_gui.data.study import ReadError
@@ -23,6 +22,7 @@ from breastai_model.recipe import Positives
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+    from pathlib import Path
 
     from breastai_gui.data.reader_process import Reader
     from breastai_gui.data.study import Study
@@ -37,6 +37,9 @@ TASK_NAMES: Mapping[Task, str] = {
     "high_ki67": "High Ki-67",
 }
 FEWEST_PATIENTS = 6
+FRACTIONS_SENTENCE = (
+    "All Ki-67 numbers lie from 0 to 1: are they percentages? Write percentages, or name the column “high_ki67” when 1 means yes."
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +132,8 @@ class Cohort:
         if self.problems:
             return self.problems[0]
         if undecided := len(self.undecided):
-            return f"{undecided} {'patients need' if undecided > 1 else 'patient needs'} a decision: use as read, or leave out with a reason."
+            who = "1 patient needs" if undecided == 1 else f"{undecided} patients need"
+            return f"{who} a decision: use as read, or leave out with a reason."
         if len(self.ready) < FEWEST_PATIENTS:
             return f"{len(self.ready)} patients are ready; at least {FEWEST_PATIENTS} are needed."
         if not any(min(counts) >= 2 for counts in self.counts().values()):
@@ -185,7 +189,7 @@ def check(
     columns: Columns,
     ki67_cutoff_percent: float,
     reader: Reader,
-    tell: Callable[[int, int, CohortRow], None] = lambda done, total, row: None,
+    tell: Callable[[int, int, CohortRow], None] | None = None,
 ) -> Cohort:
     """Read every patient of the table and say what is wrong with each.
 
@@ -223,13 +227,10 @@ def check(
             problems.append(RowProblem("The table holds no answer for this patient.", "stops"))
         row = CohortRow(name, folders.get(name), labels, tuple(problems))
         rows.append(_read_row(row, folders, reader, rows))
-        tell(len(rows), len(names), rows[-1])
+        if tell is not None:
+            tell(len(rows), len(names), rows[-1])
     unnamed = tuple(name for name in folders if name not in names)
-    doubts = (
-        ("All Ki-67 numbers lie from 0 to 1: are they percentages? Write them as percentages, or name the column “high_ki67” for yes and no.",)
-        if ki67_may_be_fractions(table, columns)
-        else ()
-    )
+    doubts = (FRACTIONS_SENTENCE,) if ki67_may_be_fractions(table, columns) else ()
     return Cohort(folder, tuple(rows), unnamed, columns, ki67_cutoff_percent, doubts)
 
 

@@ -6,10 +6,7 @@ import errno
 import logging
 import logging.handlers
 import traceback
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from pathlib import Path
+from pathlib import Path
 
 log = logging.getLogger("breastai_gui")
 
@@ -53,7 +50,9 @@ def log_failure(doing: str, error: BaseException) -> None:
     chain = []
     seen: BaseException | None = error
     while seen is not None:
-        frames = " < ".join(f"{frame.name} {frame.lineno}" for frame in reversed(traceback.extract_tb(seen.__traceback__)))
+        frames = " < ".join(
+            f"{Path(frame.filename).stem}.{frame.name}:{frame.lineno}" for frame in reversed(traceback.extract_tb(seen.__traceback__))
+        )
         chain.append(f"{type(seen).__name__} in {frames or 'no frame'}")
         seen = seen.__cause__ or seen.__context__
     log.error("%s failed: %s", doing, " | ".join(chain))

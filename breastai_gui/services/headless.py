@@ -85,6 +85,8 @@ def run_assess(request: AssessRequest, places: Places, say: Say) -> int:
     for target in (request.report, request.document):
         if target is not None and (target.is_dir() or (target.parent.exists() and not target.parent.is_dir())):
             raise HeadlessError(f"{target} cannot be written, because a folder or a file is in its way.")
+    models = Models(places)
+    models.active()  # a model that is missing is said before minutes of reading
     with PredictingProcess() as predicting, Reader() as reader:
         reader.start()
         predicting.start()  # torch is imported while the files are read
@@ -95,15 +97,16 @@ def run_assess(request: AssessRequest, places: Places, say: Say) -> int:
             log.info("Same patient was confirmed by option for study %s", study.key[:16])
         plan = plan_of(study, request.choices)
         if plan.scopes:
-            session.set_assessments(assess(study, request.choices, Models(places), predicting, request.device))
+            session.set_assessments(assess(study, request.choices, models, predicting, request.device))
     for assessment in session.assessments:
         say(f"Assessed: {SCOPE_WORDS[assessment.scope]}. {assessment.subject}.")
         if assessment.says_nothing:
             say(f"{DEMONSTRATION_SENTENCE}.")
         if not assessment.says_nothing or request.choices.show_numbers:
             say("  ".join(f"{TASK_WORDS[task]} {assessment.prediction.task(task).probability:.2f}" for task in TASKS))
-        if assessment.prediction.device_note:
-            say(assessment.prediction.device_note)
+        for note in (*assessment.prediction.inputs.notes, assessment.prediction.device_note):
+            if note:
+                say(f"  {note}")
     if request.document is not None:
         assessment_json.write(session, __version__, request.document)
         say(f"JSON: {request.document}")
@@ -215,6 +218,8 @@ def run_check(places: Places, say: Say) -> int:
         If a step's result is not what the demo patient must give.
     """
     began = time.perf_counter()
+    models = Models(places)
+    models.active()
 
     def step(text: str) -> None:
         nonlocal began
@@ -237,7 +242,7 @@ def run_check(places: Places, say: Say) -> int:
         _expect(not open_questions(study, Choices()), "the demo patient left a question open")
         step(f"Read: {phases} phases, {len(study.ultrasound)} ultrasound angles, {len(study.files)} files, no open question")
         session = Session(study)
-        session.set_assessments(assess(study, session.choices, Models(places), predicting))
+        session.set_assessments(assess(study, session.choices, models, predicting))
         (assessment,) = session.assessments
         maps = [assessment.prediction.heatmaps.stream(stream) for stream in STREAMS]
         _expect(all(found is not None and len(found) == len(MAP_KINDS) for found in maps), "a heatmap is missing")

@@ -32,6 +32,10 @@ WAIT_FOR_OTHERS_S = 2.0
 """How long a second window of this program may hold the file before a save is given up."""
 
 
+MOST_SALVAGED = 100_000
+"""How many of the newest rows of a damaged file are looked for."""
+
+
 class JournalError(Exception):
     """A state could not be kept; the text is one sentence."""
 
@@ -176,10 +180,32 @@ class Journal:
             if rollback.exists():
                 rollback.replace(aside.with_name(f"{aside.name}-journal"))
             self._database = self._open()
+            recovered = _salvage(aside, self._database)
         except (OSError, sqlite3.Error):
             self.notice = "The file of saved work is damaged and cannot be replaced; nothing is saved in this window."
         else:
-            self.notice = f"The file of saved work was damaged; it was kept as {aside.name} and a new one was begun."
+            found = f"{recovered} saved steps could be taken over from it" if recovered else "none of it could be read"
+            self.notice = f"The file of saved work was damaged: it was kept as {aside.name}, {found}, and a new one was begun."
+
+
+def _salvage(damaged: Path, database: sqlite3.Connection) -> int:
+    """Copy every row of a damaged file that can still be read and understood; return how many."""
+    recovered = 0
+    old = sqlite3.connect(f"{damaged.absolute().as_uri()}?mode=ro", uri=True)
+    try:
+        newest = old.execute("SELECT max(id) FROM states").fetchone()[0] or 0
+        with database:
+            for number in range(max(1, newest - MOST_SALVAGED + 1), newest + 1):  # one by one: a bad page costs only its own rows
+                with contextlib.suppress(sqlite3.Error, ValueError, KeyError, TypeError, AttributeError, IndexError):
+                    for study, made_at, text in old.execute("SELECT study, made_at, state FROM states WHERE id = ?", (number,)):
+                        state_from_json(json.loads(text))
+                        database.execute("INSERT INTO states (study, made_at, state) VALUES (?, ?, ?)", (study, made_at, text))
+                        recovered += 1
+    except (sqlite3.Error, TypeError):
+        log.warning("Nothing could be read from the damaged journal")
+    finally:
+        old.close()
+    return recovered
 
 
 def _reason(error: sqlite3.Error) -> str:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from breastai_gui.services.tissue import breast_region, tissue_mask
+from breastai_gui.services.tissue import before_breastbone, breast_region, tissue_mask
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -32,6 +32,8 @@ EARLY_RANGE_S, LATE_RANGE_S = (60.0, 240.0), (270.0, 900.0)
 """Outside these times no curve type is named: the rise or the delayed part was not seen."""
 ENHANCING_PERCENT = 70.0
 """From which percent enhancement a voxel counts as enhancing."""
+SLOWLY_ENHANCING_PERCENT = 40.0
+"""From which percent enhancement a voxel can be suggested where none reaches `ENHANCING_PERCENT`."""
 BACKGROUND_SHARE = 0.05
 """Voxels darker than this share of the brightest tissue have no percent enhancement: they are air."""
 SUGGESTION_VOXEL_MM = 2.0
@@ -119,16 +121,21 @@ def robust_window(dce: DceSeries, pre: int, phases: tuple[int, ...]) -> tuple[fl
     """
     values = _thinned(dce, peak_phase(dce, pre, phases))
     low, high = np.percentile(values[tissue_mask(values)], (1.0, 99.5))
-    if high - low < 0.01 * abs(high):  # an even picture: its few other values decide
+    if high - low <= 0.01 * abs(high):  # an even picture: its few other values decide
         return min(0.0, float(values.min())), float(values.max()) or 1.0
     return float(low), float(high)
 
 
 def subtraction_window(dce: DceSeries, pre: int, phases: tuple[int, ...]) -> tuple[float, float]:
-    """Return (0, high) real values for subtractions: the 99.5th percentile inside tissue of the brightest phase."""
+    """Return (0, high) real values for subtractions.
+
+    The 99.5th percentile of the brightest phase inside tissue before the breastbone: the heart would leave the breasts dark.
+    """
     before = _thinned(dce, pre)
-    difference = _thinned(dce, peak_phase(dce, pre, phases)) - before
-    high = float(np.percentile(difference[tissue_mask(before)], 99.5))
+    after = _thinned(dce, peak_phase(dce, pre, phases))
+    body = tissue_mask(before + after)
+    breasts = body & before_breastbone(body, dce.grid, _thinning(dce))
+    high = float(np.percentile((after - before)[breasts if breasts.any() else body], 99.5))
     return 0.0, high if high > 0 else 1.0
 
 
@@ -199,10 +206,10 @@ def curve(dce: DceSeries, pre: int, phases: tuple[int, ...], position_mm: Positi
 def suggested_lesion_mm(dce: DceSeries, pre: int, phases: tuple[int, ...]) -> Position | None:
     """Return the centre of the largest connected enhancing region of the breasts, LPS mm; None when nothing enhances.
 
-    A place to look at first, always labelled "suggested", never a finding. The volume is thinned to voxels of about
-    2 mm; a voxel enhances when it rises by `ENHANCING_PERCENT` and by half of what the brightest rise in the breasts
-    is; structures thinner than three such voxels (vessels) only count where nothing thicker is left. The place is the
-    voxel of that region nearest to its centre, so it lies on the rim of a region that is dark inside.
+    A place to look at first, always labelled "suggested", never a finding. The volume is thinned to voxels of about 2 mm;
+    a voxel enhances when it rises by `ENHANCING_PERCENT` (by less only where none does) and by half of what the brightest
+    rise in the breasts is; structures thinner than three such voxels (vessels) only count where nothing thicker is left.
+    The place is the voxel of that region nearest to its centre, so it lies on the rim of a region that is dark inside.
     """
     from scipy import ndimage
 
@@ -217,16 +224,21 @@ def suggested_lesion_mm(dce: DceSeries, pre: int, phases: tuple[int, ...]) -> Po
     if not region.any():
         return None
     bright = float(np.percentile(rise[region], 99.9))
-    enhancing = region & (rise >= ENHANCING_PERCENT / 100.0 * np.maximum(before, 1e-6)) & (rise >= 0.5 * bright) & (rise > 0)
+    for percent in (ENHANCING_PERCENT, SLOWLY_ENHANCING_PERCENT):
+        enhancing = region & (rise >= percent / 100.0 * np.maximum(before, 1e-6)) & (rise >= 0.5 * bright) & (rise > 0)
+        if enhancing.any():
+            break
     thick = ndimage.binary_opening(enhancing)
     labels, count = ndimage.label(thick if thick.any() else enhancing, np.ones((3, 3, 3)))
     if count == 0:
         return None
     volume = np.bincount(labels.ravel(), minlength=count + 1)[1:].astype(np.float64)
-    deepest = ndimage.maximum(ndimage.distance_transform_edt(labels > 0, sampling=spacing), labels, np.arange(1, count + 1))
+    depth = ndimage.distance_transform_edt(labels > 0, sampling=spacing).astype(np.float32)
+    deepest = np.zeros(count + 1, dtype=np.float32)
+    np.maximum.at(deepest, labels[labels > 0], depth[labels > 0])
     # The largest, where a compact region counts more than a vessel of the same volume: volume^(1/3) goes with its
     # radius as a ball, `deepest` is the radius of the largest ball inside it.
-    largest = 1 + int(np.argmax(np.cbrt(volume) * np.asarray(deepest) ** 2))
+    largest = 1 + int(np.argmax(np.cbrt(volume) * deepest[1:] ** 2))
     index = np.argwhere(labels == largest)
     nearest = index[int(np.argmin((((index - index.mean(axis=0)) * spacing) ** 2).sum(axis=1)))]
     x, y, z = dce.grid.to_patient(nearest * np.asarray(steps) + (np.asarray(steps) - 1) / 2)
@@ -298,12 +310,16 @@ def _sphere(dce: DceSeries, position_mm: Position, radius_mm: float) -> tuple[ND
     return tuple(chosen.T)
 
 
-def _thinned(dce: DceSeries, phase: int) -> NDArray[np.float32]:
-    """Return the real values of every n-th voxel, about a million or fewer."""
+def _thinning(dce: DceSeries) -> tuple[int, ...]:
+    """Return of each axis the step from one voxel that is looked at to the next, for about a million or fewer in all."""
     step = max(1, int(np.ceil((np.prod(dce.grid.shape) / 1e6) ** (1 / 3))))
-    slices = tuple(slice(None, None, step if count > 2 * step else 1) for count in dce.grid.shape)
+    return tuple(step if count > 2 * step else 1 for count in dce.grid.shape)
+
+
+def _thinned(dce: DceSeries, phase: int) -> NDArray[np.float32]:
     slope, intercept = dce.scale[phase]
-    return np.asarray(dce.values[phase][slices] * np.float32(slope) + np.float32(intercept), dtype=np.float32)
+    values = dce.values[phase][tuple(slice(None, None, step) for step in _thinning(dce))]
+    return np.asarray(values * np.float32(slope) + np.float32(intercept), dtype=np.float32)
 
 
 def _block_means(dce: DceSeries, phase: int, steps: tuple[int, ...]) -> NDArray[np.float32]:

@@ -24,7 +24,7 @@ _GRADES = {"1": 1, "2": 2, "3": 3, "i": 1, "ii": 2, "iii": 3, "g1": 1, "g2": 2, 
 
 _NAMES = {
     "patient": ("patient", "patient_id", "patientid", "id", "case", "case_id", "subject", "subject_id", "folder", "pid"),
-    "lymph_node_metastasis": ("lymph_node_metastasis", "lnm", "lymph_node", "lymph_nodes", "nodal_status", "node", "nodes", "pn", "axillary_metastasis"),
+    "lymph_node_metastasis": ("lymph_node_metastasis", "lnm", "lymph_node", "lymph_nodes", "nodal_status", "node", "nodes", "pn"),
     "grade": ("grade", "high_grade", "histological_grade", "hg", "nottingham_grade", "tumour_grade", "tumor_grade"),
     "ki67": ("ki67", "ki_67", "ki67_percent", "ki_67_percent", "high_ki67", "ki67_index", "ki_67_index", "mib1"),
 }
@@ -189,7 +189,7 @@ def _high_ki67(text: str, cutoff_percent: float) -> bool | None:
     sign, value = match.group(1), float(match.group(2).replace(",", "."))
     if value > 100:
         return None
-    if sign == "<" and value > cutoff_percent or sign == ">" and value < cutoff_percent:
+    if (sign == "<" and value > cutoff_percent) or (sign == ">" and value < cutoff_percent):
         return None  # "<30" beside a cut-off of 20 says neither high nor low
     return value >= cutoff_percent and sign != "<"
 

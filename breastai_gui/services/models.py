@@ -83,7 +83,8 @@ class Models:
         """Return the model that comes with the program. Raises ModelError where the installation lacks it."""
         try:
             path = resource("weights") / BUNDLED
-            sums = dict(reversed(line.split(maxsplit=1)) for line in (path.parent / "SHA256SUMS").read_text("utf-8").splitlines() if line)
+            lines = (line.split(maxsplit=1) for line in (path.parent / "SHA256SUMS").read_text("utf-8").splitlines())
+            sums = {name: sha256 for sha256, name in lines}
             return _described(path, sums[BUNDLED], bundled=True)
         except (OSError, KeyError, ValueError) as error:
             raise ModelError("The model that comes with the program is missing: install BreastAI again.") from error
@@ -110,7 +111,8 @@ class Models:
         for model in self.installed():
             if model.sha256 == chosen:
                 if not model.path.is_file():
-                    raise ModelError(f"The file of the model in use ({model.name} {model.version}) is gone: choose another model or install it again.")
+                    named = f"{model.name} {model.version}"
+                    raise ModelError(f"The file of the model in use ({named}) is gone: choose another model or install it again.")
                 return model
         raise ModelError("The model in use is no longer installed: choose another model.")
 

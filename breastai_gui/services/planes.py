@@ -92,6 +92,11 @@ class PlaneCut:
         )
         self.normal: NDArray[np.float64] = grid.affine[:3, self._stack_axis] * self._stack_sign / self.step_mm
 
+    @property
+    def stack_axis(self) -> int:
+        """The axis of the grid, 0 to 2, that the pictures are stacked along."""
+        return self._stack_axis
+
     def cut(self, volume: NDArray[np.generic], position: int) -> NDArray[np.generic]:
         """Return picture `position` (0 ..< count) of a (slice, row, column) volume as a (row, column) view of it."""
         index = position if self._stack_sign > 0 else self.count - 1 - position

@@ -75,8 +75,10 @@ def compose(session: Session, version: str) -> Report:
     sections.append(Section("Problems found while reading", problems or (Words("None.", "note"),)))
     sections.append(Section("Files", files_part(study)))
     sections.append(Section("Provenance", provenance_part(study, assessments, program, made_at)))
+    shown = [word for word, there in (("MRI", study.dce is not None), ("ultrasound", bool(study.ultrasound))) if there]
     return Report(
         title="BreastAI report",
+        heading=f"Breast {' and '.join(shown)}" if shown else "Breast exam without images",
         patient_name=person_name(study.patient.name) or "name unknown",
         patient_id=study.patient.id or "ID unknown",
         exam=study.taken_on.isoformat() if study.taken_on else "date unknown",
@@ -128,12 +130,12 @@ def _mri_sections(
     if lesion is not None and _inside(dce, lesion):
         parts.append(Words(f"Through the {word} at {position_words(lesion)}."))
         middle = lesion
-        parts.append(Pictures(pictures.through(middle, name), 2, 62.0))
+        parts.append(Pictures(pictures.through(middle, name), 2, 70.0))
     else:
         x, y, z = (float(value) for value in dce.grid.to_patient((np.asarray(dce.grid.shape) - 1.0) / 2))
         middle, lesion = (x, y, z), None
         parts.append(Words("No lesion is marked and no enhancing region could be suggested: the middle of the volume is shown."))
-        parts.append(Pictures(pictures.through(middle, name, target=False), 2, 62.0))
+        parts.append(Pictures(pictures.through(middle, name, target=False), 2, 70.0))
     sections = [Section("MRI key images", tuple(parts), new_page=True)]
     if extra := _marked_planes(dce, pictures, middle, annotations, name):
         sections.append(Section("MRI, further pictures with marks", extra))
@@ -142,7 +144,7 @@ def _mri_sections(
         maps = assessment.prediction.heatmaps
         both = [pictures.heated(middle, maps, stream, "feature", name) for stream in ("mri_agnostic", "mri_specific")]
         if all(both):
-            heated = [_legend(assessment), Pictures(tuple(image for pair in zip(*both, strict=True) for image in pair), 2, 58.0)]
+            heated = [_legend(assessment), Pictures(tuple(image for pair in zip(*both, strict=True) for image in pair), 2, 56.0)]
             sections.append(Section("MRI heatmaps", tuple(heated), new_page=True))
     sections.append(Section("Enhancement curve", _curve_part(dce, pre, phases, lesion, word)))
     return sections
@@ -188,8 +190,8 @@ def _curve_part(
         else {"injection": "seconds from injection"}.get(dce.time_origin, "seconds (injection assumed)")
     )
     where = f"Mean of {found.voxels} voxels within {found.radius_mm:g} mm of the {word} at {position_words(lesion)}."
-    timed = (Words(time_words(dce), "note"),) if found.times_s is not None else ()
-    return (CurvePlot(found, axis, pre), Words(f"{where} {curve_words(found)}"), *timed)
+    timed = f" {time_words(dce)}" if found.times_s is not None else ""
+    return (CurvePlot(found, axis, pre), Words(f"{where} {curve_words(found)}{timed}"))
 
 
 def curve_words(found: Curve) -> str:
@@ -239,7 +241,7 @@ def _ultrasound_sections(
                         for view in views[:MOST_VIEWS]
                     ),
                     4,
-                    40.0,
+                    32.0,
                 )
             )
         sections.append(Section("Ultrasound heatmaps", tuple(heated), new_page=True))

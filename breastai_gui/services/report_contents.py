@@ -129,7 +129,9 @@ class Report:
     Attributes
     ----------
     title
-        Without patient data.
+        Of the file, without patient data.
+    heading
+        On the first page.
     patient_name, patient_id
         For the head of every page.
     exam
@@ -145,6 +147,7 @@ class Report:
     """
 
     title: str
+    heading: str
     patient_name: str
     patient_id: str
     exam: str

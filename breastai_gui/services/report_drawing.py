@@ -205,7 +205,7 @@ class CurveBlock(Flowable):  # type: ignore[misc]
         super().__init__()
         self._plot = plot
         self.missing: set[int] = set()
-        self.width, self.height, self.spaceAfter = 130 * mm, 62 * mm, 2 * mm
+        self.width, self.height, self.spaceAfter = 130 * mm, 56 * mm, 2 * mm
 
     def wrap(self, _room: float, _height: float) -> tuple[float, float]:
         """Return the width and height taken."""

@@ -120,7 +120,7 @@ def _frame(canvas: Canvas, report: Report, number: int, count: int) -> None:
 
 
 def _story(report: Report) -> list[Flowable]:
-    story: list[Flowable] = [TextBlock("Breast MRI and ultrasound", TITLE)]
+    story: list[Flowable] = [TextBlock(report.heading, TITLE)]
     if report.draft:
         count = len(report.open_questions)
         title = f"DRAFT: {count} open question{'s' if count > 1 else ''} to be answered by a person"
@@ -137,7 +137,22 @@ def _story(report: Report) -> list[Flowable]:
 def _section(section: Section) -> list[Flowable]:
     blocks = [block for part in section.parts for block in _blocks(part)]
     start: list[Flowable] = [PageBreak()] if section.new_page else [CondPageBreak(30 * mm)]
+    if _short(section):
+        return [*start, KeepTogether([_Title(section.title), *blocks])]
     return [*start, _Title(section.title), *blocks]
+
+
+def _short(section: Section) -> bool:
+    """Return whether a section should not be parted at a page's end: less than half a page of words, cells or curve."""
+    lines = 0
+    for part in section.parts:
+        if isinstance(part, Pictures | Legend):
+            return False
+        if isinstance(part, Table):
+            lines += len(part.rows)
+        elif isinstance(part, Words):
+            lines += 1 + len(part.text) // 100 + part.text.count("\n")
+    return lines <= 24
 
 
 class _Title(TextBlock):
@@ -167,7 +182,7 @@ def _blocks(part: Part) -> list[Flowable]:
         return [PictureRow(row, part.columns, part.height_mm) for row in rows]
     if isinstance(part, Legend):
         return [ColourScale(part)]
-    return [KeepTogether([CurveBlock(part)])]
+    return [CurveBlock(part)]
 
 
 def _box(text: str) -> Flowable:
@@ -216,9 +231,11 @@ def _grid(table: Table) -> Flowable:
 
 
 def _all(blocks: Iterable[Any]) -> Iterable[Any]:
-    """Return blocks with the cells of tables among them."""
+    """Return blocks with those inside of them: what is kept together, the cells of tables."""
     for block in blocks:
         yield block
+        if isinstance(block, KeepTogether):
+            yield from _all(block._content)
         if isinstance(block, Grid):
             yield from (cell for row in block._cellvalues for cell in row)
 

@@ -160,14 +160,14 @@ def phases_part(dce: DceSeries, choices: Choices, phases: tuple[int, ...]) -> tu
                 source.label,
                 "unknown" if time is None else f"{time:.0f} s",
                 ", ".join(roles) if phase in phases else "left out by the reader",
-                ", ".join(f"{name} {value}" for name, value in source.evidence.items()),
+                ", ".join(f"{name} {re.sub(r'[.]0+$', '', value)}" for name, value in source.evidence.items()),
                 str(source.file_count),
             )
         )
     confirmed = " Confirmed by the reader." if choices.phases_confirmed else ""
     who = "chosen by the reader" if choices.pre is not None else f"{dce.pre_confidence}: {dce.pre_evidence}"
     return (
-        Table(tuple(rows), (0.07, 0.25, 0.11, 0.16, 0.33, 0.08), ("Phase", "Series", "Time", "Role", "Evidence", "Files")),
+        Table(tuple(rows), (0.065, 0.195, 0.095, 0.125, 0.45, 0.07), ("Phase", "Series", "Time", "Role", "Evidence", "Files")),
         Words(f"Order {dce.order_confidence}: {dce.order_evidence}.{confirmed}".replace("..", "."), "note"),
         Words(f"Pre-contrast phase {who}".rstrip(".") + ".", "note"),
         Words(time_words(dce), "note"),

@@ -13,8 +13,6 @@ if TYPE_CHECKING:
 
 SKIN_MM = 6.0
 """What lies less deep than this is skin or nipple: both enhance in every exam."""
-STERNUM_MARGIN_MM = 5.0
-"""The breasts are taken to end this far behind the skin over the breastbone: the heart and the great vessels lie deeper."""
 BOTH_BREASTS_MM = 220.0
 """A picture narrower than this from right to left shows one breast only, so it shows no breastbone."""
 ONE_BREAST_DEPTH_MM = 100.0
@@ -36,32 +34,49 @@ def breast_region(values: NDArray[np.float32], grid: Grid, steps: tuple[int, ...
     from scipy import ndimage
 
     body = ndimage.binary_closing(tissue_mask(values))
-    spacing = grid.spacing_mm * np.asarray(steps)
-    cosines = np.abs(grid.affine[:3, :3] / grid.spacing_mm)
-    depth_axis = int(np.argmax(cosines[1]))
-    width_axis = int(np.argmax(np.where(np.arange(3) == depth_axis, -1.0, cosines[0])))
-    for position in range(body.shape[3 - depth_axis - width_axis]):
+    depth_axis, width_axis = _axes(grid)
+    across = 3 - depth_axis - width_axis
+    for position in range(body.shape[across]):
         where = [slice(None)] * 3
-        where[3 - depth_axis - width_axis] = position  # type: ignore[call-overload]
+        where[across] = position  # type: ignore[call-overload]
         body[tuple(where)] = ndimage.binary_fill_holes(body[tuple(where)])
+    spacing = grid.spacing_mm * np.asarray(steps)
     reach = [np.abs(np.arange(-int(SKIN_MM / size), int(SKIN_MM / size) + 1)) * size for size in spacing]
     ball = np.sqrt(sum(np.square(axis) for axis in np.meshgrid(*reach, indexing="ij"))) <= SKIN_MM
     # The end of the picture is not skin: only air counts as outside.
     inside = ndimage.binary_erosion(body, ball, border_value=1)
+    return np.asarray(inside & before_breastbone(body, grid, steps))
+
+
+def before_breastbone(body: NDArray[np.bool_], grid: Grid, steps: tuple[int, ...]) -> NDArray[np.bool_]:
+    """Return which depths lie before the breastbone, as a mask that spreads over the shape of `body`.
+
+    `body` says where there is tissue, thinned by `steps` as in `breast_region`. The heart and the great vessels lie behind.
+    """
+    depth_axis, width_axis = _axes(grid)
+    spacing = grid.spacing_mm * np.asarray(steps)
     towards_back = grid.affine[1, depth_axis] > 0
     order = body if towards_back else np.flip(body, depth_axis)
     front = np.where(order.any(axis=depth_axis), order.argmax(axis=depth_axis), np.nan) * spacing[depth_axis]
     limit = _back_of_breasts(front, width_axis - (width_axis > depth_axis), float(spacing[width_axis]))
     depth = np.arange(body.shape[depth_axis]) * spacing[depth_axis]
     near = (depth if towards_back else depth[::-1]) <= limit
-    return np.asarray(inside & near.reshape([-1 if axis == depth_axis else 1 for axis in range(3)]))
+    return np.asarray(near.reshape([-1 if axis == depth_axis else 1 for axis in range(3)]))
+
+
+def _axes(grid: Grid) -> tuple[int, int]:
+    """Return which grid axis runs from front to back, and which from right to left."""
+    cosines = np.abs(grid.affine[:3, :3] / grid.spacing_mm)
+    depth_axis = int(np.argmax(cosines[1]))
+    return depth_axis, int(np.argmax(np.where(np.arange(3) == depth_axis, -1.0, cosines[0])))
 
 
 def _back_of_breasts(front: NDArray[np.floating], width_axis: int, spacing_mm: float) -> float:
     """Return the depth in mm, from the picture's front edge, at which the breasts are taken to end.
 
     `front` is the depth of the foremost skin, NaN beside the body, for every place seen from the front. Between two
-    breasts the skin over the breastbone lies deepest in the middle third of the body's width.
+    breasts the skin over the breastbone lies deepest in the middle third of the body's width; the heart and the great
+    vessels lie behind it.
     """
     known = ~np.isnan(front)
     if not known.any():
@@ -72,8 +87,9 @@ def _back_of_breasts(front: NDArray[np.floating], width_axis: int, spacing_mm: f
     if width * spacing_mm < BOTH_BREASTS_MM:
         return float(np.nanmin(front)) + ONE_BREAST_DEPTH_MM
     middle = np.take(front, np.arange(first + width // 3, last + 1 - width // 3), axis=width_axis)
-    middle = middle[~np.isnan(middle)]
-    return float(np.percentile(middle, 98) if len(middle) else np.nanmax(front)) + STERNUM_MARGIN_MM
+    middle = middle if width_axis == 1 else middle.T
+    deepest = np.nanmax(middle[~np.isnan(middle).all(axis=1)], axis=1)  # one for each height
+    return float(np.median(deepest) if len(deepest) else np.nanmax(front))
 
 
 def tissue_mask(values: NDArray[np.float32]) -> NDArray[np.bool_]:

@@ -25,8 +25,14 @@ class TrainingPreset:
 
 
 PRESETS = (
-    TrainingPreset("tiny", "Quick: to try the way through", "A very small network on coarse images. Minutes on any processor; not meant to be good.", 10, 4),
-    TrainingPreset("compact", "Balanced", "The size of the bundled model. Hours on a processor, minutes on a graphics card.", 50, 16),
+    TrainingPreset(
+        "tiny",
+        "Quick: to try the way through",
+        "A very small network on coarse images: minutes on any processor. Not meant to be good.",
+        10,
+        4,
+    ),
+    TrainingPreset("compact", "Balanced", "The size of the bundled model: many hours on a processor, far less on a graphics card.", 50, 16),
     TrainingPreset("paper", "Full", "The size of the published method. Needs a graphics card with 80 GB of memory.", 200, 6),
 )
 

@@ -153,7 +153,7 @@ class TrainingRuns:
         environment = os.environ | {"PYINSTALLER_RESET_ENVIRONMENT": "1", "PYTHONUNBUFFERED": "1", "PYTHONIOENCODING": "utf-8"}
         try:
             with run.output.open("ab") as output:
-                output.write(b"Starting\n")
+                output.write(f"{STARTING}\n".encode())
                 output.flush()
                 # A session of its own: neither the window's end nor a kill of it reaches the trainer.
                 detached: dict[str, Any] = (
@@ -177,6 +177,7 @@ class TrainingRuns:
         log.info("Started a training run")
 
 
+STARTING = "Starting"
 ENDED = "Ended: "
 """The trainer's last line begins with this; a run without it was killed."""
 AS_ASKED = "as asked"
@@ -193,5 +194,5 @@ def _age_s(path: Path) -> float:
 
 def _broken_sentence(run: RunFolder, words: tuple[str, ...]) -> str:
     went = "It can go on from its last checkpoint." if run.checkpoint.is_file() else "It can be started again."
-    last = next((line for line in reversed(words) if line != "Starting"), "")
-    return f"The training process ended without a word, as when it is killed or the computer stops. {went}" + (f" Its last line: {last[:200]}" if last else "")
+    last = next((f" Its last line: {line[:200]}" for line in reversed(words) if line != STARTING), "")
+    return f"The training process ended without a word, as when it is killed or the computer stops. {went}{last}"

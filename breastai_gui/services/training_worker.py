@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import signal
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from filelock import Timeout
 
@@ -51,7 +51,7 @@ def main(run_folder: Path) -> int:
     return code
 
 
-def _terminate(signum: int, frame: Any) -> None:
+def _terminate(*_: object) -> None:
     raise _Terminated
 
 
@@ -71,14 +71,14 @@ def prepare_cases(run: RunFolder) -> None:
 
     A case that cannot be read any more (its files changed since the check) is named by its number and left out.
     """
+    from pathlib import Path
+
     from breastai_gui.data.reader_process import Reader
     from breastai_gui.data.study import ReadError
-    from breastai_gui.services.assess import case_of
+    from breastai_gui.services.assess import AssessError, case_of
     from breastai_gui.services.cohort import accepted_choices, labels_from_json, read_study
     from breastai_model.prepare import prepare
     from breastai_model.training.dataset import case_arrays
-
-    from pathlib import Path
 
     recipe = run.plan().recipe
     entries = run.cohort()["cases"]
@@ -93,9 +93,11 @@ def prepare_cases(run: RunFolder) -> None:
                     study = read_study(Path(entry["folder"]), reader)
                     case = case_of(study, accepted_choices(entry["accepted"]), "joint")
                     run.write_case(number, case_arrays(prepare(case, recipe), labels_from_json(entry["labels"]), entry["group"]))
-                except (ReadError, ValueError) as error:
-                    run.tell_note(f"Case {number} was left out: {error}")
-                    print(f"Case {number} was left out: {type(error).__name__}", flush=True)  # noqa: T201
+                except (ReadError, AssessError, ValueError):
+                    # Not the reader's own words: they may name a file, and files may be named after patients.
+                    sentence = f"Case {number} was left out: its files can no longer be used as they were at the check."
+                    run.tell_note(sentence)
+                    print(sentence, flush=True)  # noqa: T201
             run.tell_preparing(done, len(entries))
             if run.stop_wish() == "pause":
                 return

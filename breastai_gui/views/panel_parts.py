@@ -53,6 +53,13 @@ class Tones:
         return colour
 
 
+TABLE_STYLE = """
+QHeaderView { background: transparent; }
+QHeaderView::section { background: transparent; border: none; border-bottom: 1px solid palette(mid); padding: 3px 5px; }
+QTableView { border: 1px solid palette(mid); border-radius: 3px; }
+"""
+"""Tables in panels: quiet headings, no grid."""
+
 _DARK = Tones(
     human=QColor("#93aac4"),
     ai=QColor("#e3a83f"),
@@ -106,10 +113,16 @@ class Text(QLabel):
         Points more (or less) than the window's own font.
     bold, wrap
         Weight; whether it breaks into lines.
+    least_width
+        Pixels below which it is never laid out: Qt asks how high a column of words is in the narrowest case, and would
+        make windows as high as that.
     """
 
-    def __init__(self, words: str = "", *, tone: Tone = "text", size: float = 0.0, bold: bool = False, wrap: bool = True) -> None:
+    def __init__(
+        self, words: str = "", *, tone: Tone = "text", size: float = 0.0, bold: bool = False, wrap: bool = True, least_width: int = 200
+    ) -> None:
         super().__init__()
+        self._least_width = least_width
         self._tone: Tone = tone
         self._sheet = ""
         self.setTextFormat(Qt.TextFormat.PlainText)
@@ -119,7 +132,7 @@ class Text(QLabel):
         font.setBold(bold)
         self.setFont(font)
         if wrap:
-            policy = QSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Minimum)
+            policy = QSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Preferred)
             policy.setHeightForWidth(True)
             self.setSizePolicy(policy)
             self.setMinimumWidth(1)
@@ -130,6 +143,10 @@ class Text(QLabel):
         """Give the words another meaning."""
         self._tone = tone
         self._paint_tone()
+
+    def heightForWidth(self, width: int) -> int:
+        """Return how high the words are."""
+        return super().heightForWidth(max(width, self._least_width))
 
     def say(self, words: str) -> None:
         """Show these words; without any the label takes no room."""
@@ -259,7 +276,8 @@ class Fold(QWidget):
         self._button.setChecked(open_)
         self._button.setCursor(Qt.CursorShape.PointingHandCursor)
         self._button.setStyleSheet(
-            "QPushButton { text-align: left; font-weight: 600; border: none; padding: 3px 0; background: transparent; }"
+            "QPushButton, QPushButton:checked, QPushButton:hover { color: palette(window-text); background: transparent; }"
+            "QPushButton { text-align: left; font-weight: 600; border: none; padding: 3px 0; }"
         )
         self.body = QWidget()
         self.box = QVBoxLayout(self.body)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from string import Template
 from typing import TYPE_CHECKING, Literal
 
 from PySide6.QtCore import Qt
@@ -61,7 +62,33 @@ _LIGHT = {
     "Shadow": "#7a8087",
     "Accent": "#2f6cab",
 }
-_DISABLED = {"dark": "#70777e", "light": "#8f969d"}
+_SHEET = {
+    "dark": {
+        "line": "#353b42",
+        "hover": "#363c44",
+        "on": "#2f5f92",
+        "on_text": "#ffffff",
+        "button": "#2a2f35",
+        "pressed": "#20242a",
+        "handle": "#454c55",
+        "gap": "#121417",
+        "disabled": "#70777e",
+        "bar": "#22262b",
+    },
+    "light": {
+        "line": "#c3c8ce",
+        "hover": "#d8dce1",
+        "on": "#2f6cab",
+        "on_text": "#ffffff",
+        "button": "#e6e9ec",
+        "pressed": "#c9ced4",
+        "handle": "#b4bac1",
+        "gap": "#d3d7dc",
+        "disabled": "#8f969d",
+        "bar": "#e4e7ea",
+    },
+}
+"""Colours that `resources/theme/window.qss` names with a dollar sign."""
 
 
 def apply_theme(application: QApplication, theme: Theme) -> None:
@@ -69,7 +96,8 @@ def apply_theme(application: QApplication, theme: Theme) -> None:
     kind: Literal["dark", "light"] = _system_kind() if theme == "system" else theme
     application.setStyle("Fusion")
     application.setPalette(_palette(kind))
-    application.setStyleSheet(resource("theme").joinpath(f"{kind}.qss").read_text(encoding="utf-8"))
+    sheet = resource("theme").joinpath("window.qss").read_text(encoding="utf-8")
+    application.setStyleSheet(Template(sheet).substitute(_SHEET[kind]))
 
 
 def _system_kind() -> Literal["dark", "light"]:
@@ -81,5 +109,5 @@ def _palette(kind: Literal["dark", "light"]) -> QPalette:
     for name, colour in (_DARK if kind == "dark" else _LIGHT).items():
         palette.setColor(QPalette.ColorRole[name], QColor(colour))
     for name in ("WindowText", "Text", "ButtonText"):
-        palette.setColor(QPalette.ColorGroup.Disabled, QPalette.ColorRole[name], QColor(_DISABLED[kind]))
+        palette.setColor(QPalette.ColorGroup.Disabled, QPalette.ColorRole[name], QColor(_SHEET[kind]["disabled"]))
     return palette

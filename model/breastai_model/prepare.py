@@ -181,7 +181,7 @@ def _mri(
         slope, intercept = case.dce_scale[phase]
         volumes[slot] = np.where(resample.inside, slope * resample(case.dce[phase]) + intercept, 0)
     used = [slot for _, slot in chosen]
-    _normalise(volumes, used, resample.inside)
+    _normalise(volumes, used, resample.inside, recipe.headroom)
     for place, side in enumerate(sides):
         if side not in case.breasts:
             continue
@@ -193,8 +193,8 @@ def _mri(
     return mri, present, target.affine, tuple(phase for phase, _ in chosen)
 
 
-def _normalise(volumes: NDArray[np.float32], used: list[int], inside: NDArray[np.bool_]) -> None:
-    """Clip to the [0.5, 99.5] percentile of all used phases together and scale to [0, 1], in place.
+def _normalise(volumes: NDArray[np.float32], used: list[int], inside: NDArray[np.bool_], headroom: float) -> None:
+    """Scale the 0.5th percentile of all used phases together to 0 and `headroom` times the 99.5th to 1; cut; in place.
 
     Never one phase by itself: that would erase the enhancement curve (method.md iv).
     """
@@ -202,10 +202,11 @@ def _normalise(volumes: NDArray[np.float32], used: list[int], inside: NDArray[np
     if not np.isfinite(values).all():
         raise ValueError("The MRI holds values that are no numbers: it cannot be read by the model.")
     low, high = np.percentile(values, [0.5, 99.5])
-    if not high > low:
+    if not high - low > 1e-5 * max(abs(high), abs(low)):  # rounding while averaging makes no contrast
         raise ValueError("The MRI shows one grey value everywhere: it cannot be read by the model.")
+    reach = headroom * (high - low)
     for slot in used:
-        volumes[slot] = np.where(inside, np.clip((volumes[slot] - low) / (high - low), 0, 1), 0)
+        volumes[slot] = np.where(inside, np.clip((volumes[slot] - low) / reach, 0, 1), 0)
 
 
 def _note_phases(case: Case, recipe: Recipe, chosen: list[tuple[int, int]], notes: list[str]) -> None:

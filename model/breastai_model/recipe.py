@@ -55,6 +55,10 @@ class Recipe:
         (slice, row, column) mm of the model grid. Fixed, so that size means something to the network.
     us_shape
         (row, column) of one angle; the image is padded to a square and scaled to this.
+    headroom
+        The MRI is scaled so that `headroom` times its 99.5th percentile becomes 1, and cut there. 1 is method.md iv to the
+        letter and cuts most of a small enhancing lesion off: on 30 phantoms 41 % of the lesions' values after contrast,
+        78 % in a field of view without the heart. The curve's shape is then gone.
     phases
         Slots, the first before contrast.
     post_times_s
@@ -105,6 +109,7 @@ class Recipe:
     layout: Layout
     mri_shape: tuple[int, int, int]
     mri_spacing_mm: tuple[float, float, float]
+    headroom: float
     us_shape: tuple[int, int]
     phases: int
     post_times_s: tuple[float, ...]
@@ -180,6 +185,7 @@ _LIMITS: tuple[tuple[str, float, float], ...] = (
     ("preparation", PREPARATION, PREPARATION),
     ("mri_shape", 4, 1024),
     ("mri_spacing_mm", 0.1, 50.0),
+    ("headroom", 1.0, 10.0),
     ("us_shape", 16, 2048),
     ("phases", 2, 32),
     ("post_times_s", 0.0, 7200.0),
@@ -244,9 +250,10 @@ _PAPER = Recipe(
     layout="sequence",
     mri_shape=(48, 256, 128),
     mri_spacing_mm=(3.0, 0.75, 1.5),
+    headroom=2.5,
     us_shape=(256, 256),
     phases=5,
-    post_times_s=(90.0, 180.0, 270.0, 360.0),
+    post_times_s=(75.0, 150.0, 240.0, 450.0),
     angles=12,
     width=64,
     depths=(3, 4, 6, 3),

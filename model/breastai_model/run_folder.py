@@ -365,7 +365,7 @@ class RunFolder:
         except (OSError, ValueError) as error:
             raise ValueError(f"The training run {self.name} is damaged: {path.name} cannot be read.") from error
         if not isinstance(values, dict):
-            raise ValueError(f"The training run {self.name} is damaged: {path.name} is not what this program writes.")  # noqa: TRY004
+            raise ValueError(f"The training run {self.name} is damaged: {path.name} is not what this program writes.")
         return values
 
 

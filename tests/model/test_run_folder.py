@@ -9,6 +9,7 @@ import time
 
 import numpy as np
 import pytest
+
 from breastai_model.recipe import preset
 from breastai_model.run_folder import Epoch, Plan, RunFolder, replace_file
 
@@ -34,7 +35,8 @@ def test_plan_and_cohort_come_back_as_written(run):
 
 
 @pytest.mark.parametrize(
-    "changes", [{"epochs": 0}, {"batch_size": 0}, {"learning_rate": 0.0}, {"validation_share": 1.0}, {"drop_mri": 0.7, "drop_ultrasound": 0.7}]
+    "changes",
+    [{"epochs": 0}, {"batch_size": 0}, {"learning_rate": 0.0}, {"validation_share": 1.0}, {"drop_mri": 0.7, "drop_ultrasound": 0.7}],
 )
 def test_a_plan_that_cannot_be_is_refused(changes):
     with pytest.raises(ValueError, match=r"plan needs|share"):
@@ -43,7 +45,7 @@ def test_a_plan_that_cannot_be_is_refused(changes):
 
 def test_a_damaged_plan_is_said_in_one_sentence(run):
     (run.path / "plan.json").write_text("{", "utf-8")
-    with pytest.raises(ValueError, match="damaged: plan.json cannot be read"):
+    with pytest.raises(ValueError, match=r"damaged: plan\.json cannot be read"):
         run.plan()
     (run.path / "plan.json").write_text('{"name": "x", "epochs": 3}', "utf-8")
     with pytest.raises(ValueError, match="not a plan of this version"):

@@ -53,9 +53,16 @@ def demo_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_the_demo_patient_is_assessed_whole(demo_folder: Path, tmp_path: Path) -> None:
-    report, written = tmp_path / "out.pdf", tmp_path / "out.json"
-    answer = breastai("assess", demo_folder, "--report", report, "--json", written, "--device", "cpu")
+@pytest.fixture(scope="module")
+def assessed(demo_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[subprocess.CompletedProcess[str], Path, Path]:
+    """What the command answered for the demo patient, its report and its JSON document."""
+    folder = tmp_path_factory.mktemp("assessed")
+    report, written = folder / "out of 王.pdf", folder / "out.json"
+    return breastai("assess", demo_folder, "--report", report, "--json", written, "--device", "cpu"), report, written
+
+
+def test_the_demo_patient_is_assessed_whole(assessed: tuple[subprocess.CompletedProcess[str], Path, Path], demo_folder: Path) -> None:
+    answer, report, written = assessed
     assert answer.returncode == 0, answer.stdout + answer.stderr
     assert answer.stderr == ""
     assert "5 phases" in answer.stdout
@@ -77,11 +84,13 @@ def test_the_demo_patient_is_assessed_whole(demo_folder: Path, tmp_path: Path) -
     assert "RESEARCH USE ONLY" in first_page.upper()
 
 
-def test_the_same_input_gives_the_same_answer(demo_folder: Path, tmp_path: Path) -> None:
+def test_the_same_input_gives_the_same_answer(
+    assessed: tuple[subprocess.CompletedProcess[str], Path, Path], demo_folder: Path, tmp_path: Path
+) -> None:
+    again = tmp_path / "again.json"
+    assert breastai("assess", demo_folder, "--json", again, "--device", "cpu").returncode == 0
     answers = []
-    for number in range(2):
-        written = tmp_path / f"{number}.json"
-        assert breastai("assess", demo_folder, "--json", written, "--device", "cpu").returncode == 0
+    for written in (assessed[2], again):
         (assessment,) = document(written)["assessments"]
         answers.append((assessment["predictions"], assessment["provenance"]["input_key"], assessment["energy_share"]))
     assert answers[0] == answers[1]
@@ -186,3 +195,6 @@ def test_several_patients_in_one_folder_are_chosen_between(real_data: Path, tmp_
     chosen = breastai("assess", real_data / "us-dicom", "--json", tmp_path / "out.json", "--patient", 2, "--device", "cpu")
     assert chosen.returncode in (0, 3), chosen.stdout + chosen.stderr
     assert document(tmp_path / "out.json")["study"]["mri"] is None
+    wrong = breastai("assess", real_data / "us-dicom", "--patient", 99)
+    assert wrong.returncode == 1
+    assert "from 1 to" in wrong.stderr

@@ -69,8 +69,16 @@ def application(window: Window) -> Iterator[Application]:
 
 
 @pytest.fixture(scope="module")
-def demo_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return demo_patient(Places(tmp_path_factory.mktemp("demo")))
+def demo_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A home in which the demo patient was already made."""
+    home = tmp_path_factory.mktemp("demo")
+    demo_patient(Places(home))
+    return home
+
+
+@pytest.fixture(scope="module")
+def demo_folder(demo_home: Path) -> Path:
+    return demo_patient(Places(demo_home))
 
 
 def opened(application: Application, window: Window, path: Path) -> Session:
@@ -155,7 +163,7 @@ def test_i2_an_answer_never_reaches_another_study(application: Application, wind
     import shutil
 
     only_ultrasound = tmp_path / "second"
-    shutil.copytree(demo_folder, only_ultrasound)
+    shutil.copytree(demo_folder / "ultrasound", only_ultrasound)
     for number in range(3):
         session = opened(application, window, demo_folder)
         begun: list[float] = []
@@ -167,6 +175,7 @@ def test_i2_an_answer_never_reaches_another_study(application: Application, wind
         assert window.told == []
         assert session.assessments == ()
         assert other.assessments == ()
+        assert other.study.dce is None
         assert application.session is other
 
 
@@ -203,16 +212,27 @@ def test_a_step_that_cannot_be_saved_is_said(application: Application, window: W
     assert session.choices.midline_mm == 1.0
 
 
-def test_the_demo_patient_opens_and_is_made_only_once(application: Application, window: Window) -> None:
+def test_the_demo_patient_is_made_once_and_opens(window: Window, demo_home: Path) -> None:
+    application = Application(Places(demo_home), window.calls.put)
+    made = {path: path.stat().st_mtime_ns for path in application.places.cache.rglob("*")}
     application.open_demo(window.tell, window.tell, window.progress.append)
     window.run_until(lambda: bool(window.told))
     assert isinstance(window.told[0], Session), window.told
-    made = sorted(application.places.cache.rglob("*"))
-    window.told.clear()
-    application.open_demo(window.tell, window.tell, window.progress.append)
-    window.run_until(lambda: bool(window.told))
-    assert sorted(application.places.cache.rglob("*")) == made
     assert window.told[0].study.phantom
+    assert {path: path.stat().st_mtime_ns for path in application.places.cache.rglob("*")} == made
+    application.close()
+
+
+def test_making_the_demo_patient_can_be_given_up_and_leaves_nothing(application: Application, window: Window) -> None:
+    task = application.open_demo(window.tell, window.tell, window.progress.append)
+    window.run_until(lambda: bool(window.progress))
+    window.run_for(0.3)
+    begun = time.monotonic()
+    task.cancel()
+    application.close()
+    assert time.monotonic() - begun < 5
+    assert window.told == []
+    assert list(application.places.cache.iterdir()) == []
 
 
 def test_earlier_work_never_lands_on_a_phase_or_view_that_is_not_there() -> None:

@@ -105,12 +105,16 @@ def test_p6_a_damaged_file_is_kept_aside_said_and_replaced(tmp_path: Path, damag
     elif damage == "truncated":
         del content[len(content) // 2 :]
     else:
-        content[4096:12288] = bytes(byte ^ 0xFF for byte in content[4096:12288])
+        content[20 * 4096 : 22 * 4096] = bytes(byte ^ 0xFF for byte in content[20 * 4096 : 22 * 4096])
     path.write_bytes(content)
     again = Journal(path)
     assert "damaged" in again.notice
     (aside,) = tmp_path.glob("journal-damaged-*.sqlite")
     assert aside.read_bytes() == content
+    if damage == "flipped":
+        kept = [number for number in range(200) if again.latest(f"key {number}") == FULL]
+        assert f"{len(kept)} saved steps" in again.notice
+        assert len(kept) > 150, "only the rows on the two damaged pages are lost"
     again.add("key", FULL)
     assert again.latest("key") == FULL
     again.close()

@@ -8,6 +8,8 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from scipy import ndimage
+
 from breastai_gui.data.study import DceSeries, Grid, Phase
 from breastai_gui.services import kinetics
 from phantoms import LESION_MM, simple_dce
@@ -112,7 +114,7 @@ def test_real_values_not_stored_numbers_are_compared():
 
 def test_percent_enhancement_and_ser_voxel_by_voxel():
     dce = simple_dce()
-    middle = tuple(int(round(float(i))) for i in dce.grid.to_index(np.array(LESION_MM)))
+    middle = tuple(round(float(i)) for i in dce.grid.to_index(np.array(LESION_MM)))
     percent = kinetics.percent_enhancement(dce, 2, 0)
     assert percent[middle] == pytest.approx(100 * (560 - 220) / 220)
     assert percent[0, 0, 0] == 0.0  # air: 0 / 0 is nothing, not infinity
@@ -126,7 +128,7 @@ def test_percent_enhancement_and_ser_voxel_by_voxel():
 def test_a_curve_is_the_mean_of_a_sphere():
     dce = simple_dce()
     values = dce.values.copy()
-    near = tuple(int(round(float(i))) for i in dce.grid.to_index(np.array(LESION_MM)))
+    near = tuple(round(float(i)) for i in dce.grid.to_index(np.array(LESION_MM)))
     values[1][near] = 900
     found = kinetics.curve(replace(dce, values=values), 0, ALL, LESION_MM, 2.5)
     assert found.voxels > 1
@@ -147,7 +149,7 @@ def test_windows_show_tissue_and_are_those_of_the_brightest_phase():
     assert air < low <= tissue < high
     start, top = kinetics.subtraction_window(dce, 0, (0, 1, 2))
     assert start == 0.0
-    assert 5 < top <= 400
+    assert 100 < top < 250  # the skin and the lesion, not the heart, which rises by 400
 
 
 def test_windows_of_a_picture_without_contrast_are_still_windows():
@@ -161,21 +163,18 @@ def body(lesion: bool = True, shape: tuple[int, int, int] = (30, 110, 150)) -> D
     """Two breasts on a chest with a heart that enhances more, and over a larger place, than the lesion; enhancing skin."""
     affine = np.array([[0.0, 0.0, 2.0, -149.0], [0.0, 2.0, 0.0, -110.0], [4.0, 0.0, 0.0, -58.0], [0.0, 0.0, 0.0, 1.0]])
     grid = Grid(shape, affine)
-    z, y, x = (grid.affine[axis, 2 - axis] * np.arange(count) + grid.affine[axis, 3] for axis, count in ((2, shape[0]), (1, shape[1]), (0, shape[2])))
-    z, y, x = np.meshgrid(z, y, x, indexing="ij")
-
-    def outline(grow: float) -> np.ndarray:
-        breasts = np.zeros(shape, dtype=bool)
-        for centre in (-70.0, 70.0):
-            breasts |= ((x - centre) / (50 + grow)) ** 2 + ((y - 20) / (90 + grow)) ** 2 + (z / (90 + grow)) ** 2 < 1
-        return breasts | ((y > 15 - grow) & (np.abs(x) < 130 + grow))
-
-    whole, inner = outline(0.0), outline(-4.0)
+    index = np.stack(np.meshgrid(*(np.arange(count) for count in shape), indexing="ij"), axis=-1)
+    x, y, z = np.moveaxis(grid.to_patient(index), -1, 0)
+    whole = (y > 15) & (np.abs(x) < 130)
+    for centre in (-70.0, 70.0):
+        whole |= ((x - centre) / 50) ** 2 + ((y - 20) / 90) ** 2 + (z / 90) ** 2 < 1
+    padded = np.pad(whole, 4, mode="edge")  # the end of the picture is no skin
+    skin = whole & (ndimage.distance_transform_edt(padded, sampling=(4.0, 2.0, 2.0))[4:-4, 4:-4, 4:-4] < 4.0)
     random = np.random.default_rng(3)
     phases = []
     for rise in (0.0, 0.6, 1.0):
         values = np.where(whole, 100.0, 0.0) + random.normal(3.0, 1.0, shape)
-        values[whole & ~inner] += 120 * rise
+        values[skin] += 120 * rise
         values[(x - 20) ** 2 + (y - 70) ** 2 + z**2 < 28**2] += 400 * rise
         if lesion:
             values[(x - 60) ** 2 + (y + 20) ** 2 + (z - 12) ** 2 < 9**2] += 180 * rise
@@ -226,8 +225,35 @@ def test_the_suggestion_does_not_depend_on_how_the_voxels_are_stored(order):
 
 def test_a_suggestion_is_quick_on_a_full_exam():
     """At most 1.5 s of one core for 5 x 80 x 320 x 320; ten times that here, for a machine that is busy."""
-    made = body(shape=(80, 320, 320))
-    full = replace(made, values=made.values[[0, 1, 2, 2, 2]], scale=np.tile([1.0, 0.0], (5, 1)), times_s=TIMES, phases=made.phases[:1] * 5)
+    made = body(shape=(40, 160, 160))
+    values = made.values[[0, 1, 2, 2, 2]].repeat(2, axis=1).repeat(2, axis=2).repeat(2, axis=3)
+    affine = made.grid.affine @ np.diag([0.5, 0.5, 0.5, 1.0])
+    full = replace(
+        made,
+        values=values,
+        grid=Grid(values.shape[1:], affine),
+        scale=np.tile([1.0, 0.0], (5, 1)),
+        times_s=TIMES,
+        phases=made.phases[:1] * 5,
+    )
     began = time.process_time()
-    kinetics.suggested_lesion_mm(full, 0, ALL)
+    found = kinetics.suggested_lesion_mm(full, 0, ALL)
+    print(f"suggestion: {time.process_time() - began:.2f} s")
+    assert found is not None
     assert time.process_time() - began < 15.0
+
+
+def test_the_suggestion_finds_most_lesions_of_made_up_patients():
+    """It may fail on a slow lesion beside a bright vessel: five of six within 8 mm of the truth."""
+    from breastai_model.phantom.patient import make_patient
+
+    near = 0
+    for seed in range(3, 9):
+        patient = make_patient(seed, "model")
+        case = patient.case
+        assert case.dce is not None
+        made = even((1.0,) * len(case.dce), (None,) * len(case.dce))
+        dce = replace(made, values=case.dce.copy(), scale=case.dce_scale.copy(), grid=Grid(case.dce.shape[1:], case.dce_affine.copy()))
+        found = kinetics.suggested_lesion_mm(dce, case.pre, tuple(range(len(case.dce))))
+        near += found is not None and np.linalg.norm(np.subtract(found, patient.truth.lesion_mm)) < 8.0
+    assert near >= 5

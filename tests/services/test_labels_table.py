@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import openpyxl
 import pytest
+
 from breastai_gui.services.labels_table import Columns, TableError, ki67_may_be_fractions, labels_of, propose_columns, read_table
 from breastai_model.case import Labels
 

@@ -16,8 +16,7 @@ import numpy as np
 import pytest
 
 from breastai_gui.services.assess import case_of
-from breastai_gui.services.models import InstalledModel, Models
-from breastai_gui.services.places import Places
+from breastai_gui.services.models import InstalledModel, sha256_of
 from breastai_gui.services.predicting import PredictError, PredictingProcess, PredictingStopped, _sentence, receive, send
 from breastai_gui.services.session import Choices
 from breastai_model.case import TASKS, Case
@@ -33,9 +32,20 @@ def predicting() -> Iterator[PredictingProcess]:
         yield process
 
 
-@pytest.fixture
-def model() -> InstalledModel:
-    return Models(Places()).active()
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> InstalledModel:
+    """A network of the smallest kind with chance weights: real in every way but what it learnt."""
+    import torch
+
+    from breastai_model.network.net import BreastNet
+    from breastai_model.recipe import preset
+    from breastai_model.weights import save_weights
+
+    torch.manual_seed(3)
+    recipe = preset("tiny")
+    path = tmp_path_factory.mktemp("weights") / "chance.safetensors"
+    save_weights(path, BreastNet(recipe), recipe, {}, "chance", "0")
+    return InstalledModel("chance", "0", path, sha256_of(path), "synthetic")
 
 
 @pytest.fixture(scope="module")

@@ -18,7 +18,7 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
-from breastai_gui.views.panel_parts import Text, row
+from breastai_gui.views.panel_parts import TABLE_STYLE, Text, row
 from breastai_gui.views.plain_text import literal_tooltip, one_line
 
 if TYPE_CHECKING:
@@ -94,6 +94,7 @@ class FileAccountDialog(QDialog):
         self.table.verticalHeader().hide()
         self.table.verticalHeader().setDefaultSectionSize(self.table.fontMetrics().height() + 7)
         self.table.setShowGrid(False)
+        self.table.setStyleSheet(TABLE_STYLE)
         self.table.setAlternatingRowColors(True)
         self.table.setWordWrap(False)
         self.table.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)

@@ -123,6 +123,7 @@ class ImagePane(QGraphicsView):
         self.setCursor(Qt.CursorShape.CrossCursor)
         self.setFocusPolicy(Qt.FocusPolicy.ClickFocus)
         self.setMinimumSize(90, 70)
+        self.setAcceptDrops(False)  # a dropped folder is the window's
 
     # What is shown ------------------------------------------------------------------------------------------------
 
@@ -312,9 +313,12 @@ class ImagePane(QGraphicsView):
         painter.setRenderHint(QPainter.RenderHint.SmoothPixmapTransform, self._smooth)
         if self._image is not None:
             painter.drawImage(QRectF(-0.5, -0.5, self._image.width(), self._image.height()), self._image)
-        if self._overlay is not None:
+        if self._overlay is not None and self._image is not None:
             painter.setRenderHint(QPainter.RenderHint.SmoothPixmapTransform)  # heat has no pixels of its own here
+            painter.save()
+            painter.setClipRect(QRectF(-0.5, -0.5, self._image.width(), self._image.height()))
             painter.drawImage(self._overlay_area, self._overlay)
+            painter.restore()
 
     def drawForeground(self, painter: QPainter, _rect: QRectF | QRect) -> None:
         """Draw letters, texts, scale bar and crosshair in pixels of the screen."""

@@ -30,7 +30,7 @@ HANDLE_PX = 4.0
 
 def mark_words(mark: Annotation, spacing_mm: tuple[float, float] | None) -> str:
     """Return what stands beside a mark: its size, then its note."""
-    size = str(measure(mark, spacing_mm))
+    size = str(measure(mark, spacing_mm)).replace(", ", "\n")
     note = one_line(mark.text)
     note = note if len(note) <= 32 else note[:31] + "…"
     return "\n".join(part for part in (size, note) if part)
@@ -123,10 +123,13 @@ class MarkDrawing(QGraphicsObject):
             return
         corner = QPointF(max(point.x() for point in line) + 7, max(point.y() for point in line))
         if len(line) == 2:
-            corner = QPointF((line[0].x() + line[1].x()) / 2 + 9, (line[0].y() + line[1].y()) / 2 - 5)
+            end = max(line, key=QPointF.x)
+            corner = QPointF(end.x() + 9, end.y() - 2)
         elif len(line) == 1:
             corner = QPointF(line[0].x() + 9, line[0].y() - 4)
         metrics = painter.fontMetrics()
+        widest = max(metrics.horizontalAdvance(part) for part in words.split("\n"))
+        corner.setX(min(corner.x(), painter.viewport().width() - widest - 6.0))
         for number, part in enumerate(words.split("\n")):
             path = QPainterPath()
             path.addText(corner + QPointF(0, number * metrics.height()), painter.font(), part)

@@ -9,7 +9,7 @@ from PySide6.QtCore import Qt, Signal
 from PySide6.QtWidgets import QAbstractItemView, QHeaderView, QPushButton, QTableWidget, QTableWidgetItem, QVBoxLayout, QWidget
 
 from breastai_gui.services.assess import chosen_phases
-from breastai_gui.views.panel_parts import Text, bold_font, follow, row, tones
+from breastai_gui.views.panel_parts import TABLE_STYLE, Text, bold_font, follow, row, tones
 from breastai_gui.views.plain_text import literal_tooltip, one_line
 
 if TYPE_CHECKING:
@@ -108,6 +108,7 @@ class PhaseTable(QWidget):
         header.setSectionResizeMode(_SOURCE, QHeaderView.ResizeMode.Stretch)
         header.setDefaultAlignment(Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignVCenter)
         table.verticalHeader().setDefaultSectionSize(table.fontMetrics().height() + 8)
+        table.setStyleSheet(TABLE_STYLE)
         table.itemChanged.connect(self._ticked)
         table.currentCellChanged.connect(self._selected)
         return table

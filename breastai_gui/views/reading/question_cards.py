@@ -56,9 +56,9 @@ class QuestionCards(QWidget):
             self._box.addWidget(self._card(question))
         answers: list[tuple[str, dict[str, object]]] = []
         if choices.same_patient:
-            answers.append(("MRI and ultrasound show one patient", {"same_patient": False}))
+            answers.append(("MRI and ultrasound: one patient", {"same_patient": False}))
         if choices.side is not None:
-            answers.append((f"Tumour in the {choices.side} breast", {"side": None}))
+            answers.append((f"{choices.side.capitalize()} breast", {"side": None}))
         if choices.lesion is not None:
             answers.append((f"Ultrasound lesion {one_line(choices.lesion)}", {"lesion": None}))
         for words, taken_back in answers:
@@ -149,7 +149,11 @@ class QuestionCards(QWidget):
             grid.addWidget(Text(_SHORT[what], tone="muted", size=-0.5, wrap=False), at, 0)
             for column, words in ((1, mine), (2, theirs)):
                 value = Text(
-                    f"{sign}{_short(words)}" if words else "not given", tone="text" if words else "muted", bold=bool(sign), size=-0.5
+                    f"{sign}{_short(words)}" if words else "not given",
+                    tone="text" if words else "muted",
+                    bold=bool(sign),
+                    size=-0.5,
+                    least_width=70,
                 )
                 value.setToolTip(literal_tooltip(words))
                 grid.addWidget(value, at, column)

@@ -96,17 +96,17 @@ class UltrasoundGrid(QWidget):
         self._page = 0
         self._title = Text(bold=True, wrap=False)
         self._message = ElidedText(tone="ask")
-        self._show_all = QPushButton()
-        self._show_all.setCheckable(True)
-        self._show_all.toggled.connect(self._set_all)
-        self._back = QPushButton("‹")
-        self._next = QPushButton("›")
-        for button, step, tip in ((self._back, -1, "Previous twelve views"), (self._next, 1, "Next twelve views")):
+        self.show_all = QPushButton()
+        self.show_all.setCheckable(True)
+        self.show_all.toggled.connect(self._set_all)
+        self.back = QPushButton("‹")
+        self.forward = QPushButton("›")
+        for button, step, tip in ((self.back, -1, "Previous twelve views"), (self.forward, 1, "Next twelve views")):
             button.setToolTip(tip)
             button.setFixedWidth(26)
             button.clicked.connect(partial(self._turn, step))
         self._where = Text(tone="muted", wrap=False)
-        head = row(self._title, self._message, self._back, self._where, self._next, self._show_all)
+        head = row(self._title, self._message, self.back, self._where, self.forward, self.show_all)
         head.setStretch(1, 1)
         self.tiles = tuple(UltrasoundTile() for _ in range(MOST_VIEWS))
         grid = QGridLayout()
@@ -138,16 +138,16 @@ class UltrasoundGrid(QWidget):
         used = {view.id for view in chosen_views(study, choices)}
         found = len(study.ultrasound)
         self._title.setText(f"Ultrasound: {len(used)} of {found} views used" if found else "No ultrasound")
-        self._show_all.setVisible(found > 0)
-        self._show_all.setText("Used views" if self._all else f"All {found}")
-        self._show_all.setToolTip("Show the twelve slots" if self._all else "Show every view of the exam, to take in or leave out")
+        self.show_all.setVisible(found > 0)
+        self.show_all.setText("Used views" if self._all else f"All {found}")
+        self.show_all.setToolTip("Show the twelve slots" if self._all else "Show every view of the exam, to take in or leave out")
         pages = max(1, -(-found // MOST_VIEWS)) if self._all else 1
         self._page = min(self._page, pages - 1)
-        for widget in (self._back, self._next, self._where):
+        for widget in (self.back, self.forward, self._where):
             widget.setVisible(pages > 1)
         self._where.setText(f"{self._page + 1}/{pages}")
-        self._back.setEnabled(self._page > 0)
-        self._next.setEnabled(self._page + 1 < pages)
+        self.back.setEnabled(self._page > 0)
+        self.forward.setEnabled(self._page + 1 < pages)
         cells = self._cells()
         for tile, slot in zip(self.tiles, cells, strict=True):
             if slot.view is None:

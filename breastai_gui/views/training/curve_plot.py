@@ -17,13 +17,22 @@ if TYPE_CHECKING:
 _TASK_COLOURS = ("#4c9be8", "#e8954c", "#59b36b")
 
 
+class EpochAxis(pg.AxisItem):  # type: ignore[misc]
+    """An axis that counts whole epochs."""
+
+    def tickSpacing(self, low: float, high: float, size: float) -> list[tuple[float, float]]:
+        """Return one level of ticks: every epoch, or every 2nd, 5th, 10th … when there are many."""
+        step = next((step for step in (1, 2, 5, 10, 20, 50, 100) if (high - low) / step <= max(2.0, size / 45)), 200)
+        return [(step, 0)]
+
+
 class CurvePlot(QWidget):
     """Two small plots that grow as `progress.jsonl` does."""
 
     def __init__(self) -> None:
         super().__init__()
         ink, paper = self.palette().color(QPalette.ColorRole.Text), self.palette().color(QPalette.ColorRole.Base)
-        self._loss, self._auc = pg.PlotWidget(background=paper), pg.PlotWidget(background=paper)
+        self._loss, self._auc = (pg.PlotWidget(background=paper, axisItems={"bottom": EpochAxis("bottom")}) for _ in range(2))
         row = QHBoxLayout(self)
         row.setContentsMargins(0, 0, 0, 0)
         for plot, title in ((self._loss, "Loss"), (self._auc, "AUC, held-out patients")):
@@ -36,14 +45,15 @@ class CurvePlot(QWidget):
             for side in ("left", "bottom"):
                 plot.getAxis(side).setPen(ink)
                 plot.getAxis(side).setTextPen(ink)
-            legend = plot.addLegend(offset=(-8, 8), labelTextColor=ink, brush=pg.mkBrush(paper), pen=None)
-            legend.setScale(0.9)
+            legend = plot.addLegend(offset=(-4, 2), labelTextColor=ink, brush=pg.mkBrush(paper), pen=None)
+            legend.setLabelTextSize("8pt")
             row.addWidget(plot, 1)
-        self._auc.setYRange(0, 1, padding=0.02)
+        self._auc.setYRange(0, 1.25, padding=0)  # room for the legend above 1
+        self._auc.getAxis("left").setTicks([[(value / 4, f"{value / 4:.2f}") for value in range(5)]])
         self._auc.addLine(y=0.5, pen=pg.mkPen(ink, width=1, style=pg.QtCore.Qt.PenStyle.DotLine))
         faint = pg.mkColor("#888888")
-        faint.setAlpha(90)
-        self._batches = self._loss.plot(pen=None, symbol="o", symbolSize=3, symbolPen=None, symbolBrush=faint, name="each batch")
+        faint.setAlpha(150)
+        self._batches = self._loss.plot(pen=None, symbol="o", symbolSize=4, symbolPen=None, symbolBrush=faint, name="each batch")
         self._train = self._loss.plot(
             pen=pg.mkPen("#4c9be8", width=2), symbol="o", symbolSize=5, symbolPen=None, symbolBrush="#4c9be8", name="learning"
         )
@@ -67,9 +77,21 @@ class CurvePlot(QWidget):
         self._held_out.setData([number for number, _ in held_out], [loss for _, loss in held_out])
         best = [epoch for epoch in epochs if epoch.best and epoch.validation_loss is not None][-1:]
         self._best.setData([epoch.number for epoch in best], [epoch.validation_loss for epoch in best])
+        self._fit(progress)
         for task, line in zip(TASKS, self._tasks, strict=True):
             known = [(epoch.number, value) for epoch in epochs if (value := epoch.auc.get(task)) is not None]
             line.setData([number for number, _ in known], [value for _, value in known])
+
+    def _fit(self, progress: Progress) -> None:
+        """Show all epochs, with room for the legend above the losses."""
+        last = max([1.0, *(float(epoch.number) for epoch in progress.epochs), *(place for place, _ in progress.batch_losses[-1:])])
+        for plot in (self._loss, self._auc):
+            plot.setXRange(0, last + 0.04 * (last + 1), padding=0)
+        losses = [loss for _, loss in progress.batch_losses]
+        losses += [loss for epoch in progress.epochs for loss in (epoch.train_loss, epoch.validation_loss) if loss is not None]
+        if losses:
+            low, high = min(losses), max(max(losses), min(losses) + 0.01)
+            self._loss.setYRange(low - 0.05 * (high - low), high + 0.45 * (high - low), padding=0)
 
     def shown_epochs(self) -> int:
         """Return how many epochs the learning curve shows."""

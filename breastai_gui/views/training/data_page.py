@@ -13,10 +13,12 @@ from PySide6.QtWidgets import (
     QFileDialog,
     QFormLayout,
     QHBoxLayout,
+    QLabel,
     QLineEdit,
     QListWidget,
     QListWidgetItem,
     QPushButton,
+    QSizePolicy,
 )
 
 from breastai_gui.services.labels_table import Columns, LabelsTable, TableError, propose_columns, read_table
@@ -57,13 +59,14 @@ class DataPage(Page):
         folder_button, table_button = QPushButton("Choose folder …"), QPushButton("Choose table …")
         folder_button.clicked.connect(self._choose_folder)
         table_button.clicked.connect(self._choose_table)
-        self.patient_box, self.lnm_box, self.grade_box, self.ki67_box = (QComboBox() for _ in range(4))
+        self.patient_box, self.lnm_box, self.grade_box, self.ki67_box = (_column_box() for _ in range(4))
         self.cutoff_box = QDoubleSpinBox()
         self.cutoff_box.setRange(1, 99)
         self.cutoff_box.setDecimals(0)
         self.cutoff_box.setSuffix(" %")
         self.cutoff_box.setValue(20)
         self.found_label = plain_label()
+        self.found_label.setWordWrap(False)
         self.run_list = QListWidget()
         self.run_list.setAlternatingRowColors(True)
         self.watch_button = QPushButton("Open this run")
@@ -76,18 +79,19 @@ class DataPage(Page):
         form.addRow("Patient column", self.patient_box)
         form.addRow("Lymph node metastasis", self.lnm_box)
         form.addRow("Grade", self.grade_box)
-        form.addRow("Ki-67", _beside(self.ki67_box, plain_label("high from"), self.cutoff_box))
+        form.addRow("Ki-67", _beside(self.ki67_box, _short("high from"), self.cutoff_box))
         form.addRow("", self.found_label)
         frame = card()
         frame.setLayout(form)
         self.body.addWidget(frame)
         self._runs_label = plain_label("Runs on this computer")
         self.body.addWidget(self._runs_label)
-        self.body.addWidget(self.run_list, 1)
+        self.body.addWidget(self.run_list, 100)
         row = QHBoxLayout()
         row.addStretch(1)
         row.addWidget(self.watch_button)
         self.body.addLayout(row)
+        self.body.addStretch(1)
 
         self.folder_edit.textChanged.connect(self._refresh)
         self.table_edit.textChanged.connect(self._read_table)
@@ -209,9 +213,17 @@ def run_line(status: RunStatus) -> str:
         "stopped": "paused",
         "broken": "ended unexpectedly",
     }
-    when = status.folder.name[:16]
-    epochs = len(status.progress.epochs)
-    return f"{when[:10]} {when[11:13]}:{when[13:15]}   {status.title}   ·   {words[status.state]}   ·   {epochs} epoch{'s' if epochs != 1 else ''}"
+    stamp = status.folder.name  # begins with date and time: see TrainingRuns
+    epochs = f"{len(status.progress.epochs)} of {status.epochs_planned} epochs"
+    return f"{stamp[:10]} {stamp[11:13]}:{stamp[13:15]}   ·   {status.title}   ·   {words[status.state]}   ·   {epochs}"
+
+
+def _column_box() -> QComboBox:
+    box = QComboBox()
+    box.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
+    box.setMinimumContentsLength(24)
+    box.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
+    return box
 
 
 def _path_edit(placeholder: str) -> QLineEdit:
@@ -228,6 +240,12 @@ def _beside(first: QLineEdit | QComboBox, *others: object) -> QHBoxLayout:
     for other in others:
         row.addWidget(other)  # type: ignore[arg-type]
     return row
+
+
+def _short(text: str) -> QLabel:
+    label = plain_label(text)
+    label.setWordWrap(False)
+    return label
 
 
 def _folder_count(folder: Path) -> int:

@@ -62,6 +62,7 @@ class RunPage(Page):
         for preset in PRESETS:
             self.preset_box.addItem(preset.title, preset)
         self.about_label = plain_label()
+        self.about_label.setWordWrap(False)
         self.epochs_box = QSpinBox()
         self.epochs_box.setRange(1, 500)
         self.batch_box = QSpinBox()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from PySide6.QtCore import Qt, Signal
 from PySide6.QtWidgets import QAbstractItemView, QHBoxLayout, QHeaderView, QPushButton, QTableWidget, QTableWidgetItem
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from breastai_gui.services.models import InstalledModel
     from breastai_gui.services.training_runs import TrainingRuns
 
-_COLUMNS = ("Question", "AUC, held-out patients", "95 % interval", "Patients (positive)")
+_COLUMNS = ("AUC, held-out patients", "MRI and ultrasound", "95 % interval", "MRI alone", "Ultrasound alone", "Patients (positive)")
 
 
 class UsePage(Page):
@@ -39,9 +39,10 @@ class UsePage(Page):
         self.metrics_table.verticalHeader().hide()
         self.metrics_table.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
         self.metrics_table.setSelectionMode(QAbstractItemView.SelectionMode.NoSelection)
+        self.metrics_table.setFocusPolicy(Qt.FocusPolicy.NoFocus)
         self.metrics_table.horizontalHeader().setSectionResizeMode(QHeaderView.ResizeMode.Stretch)
+        self.metrics_table.horizontalHeader().setSectionResizeMode(0, QHeaderView.ResizeMode.ResizeToContents)
         self.metrics_table.setShowGrid(False)
-        self.metrics_table.setFixedHeight(150)
         self.honest_label = plain_label()
         self.active_label = plain_label()
         self.install_button = QPushButton("Install and use for new assessments")
@@ -65,11 +66,13 @@ class UsePage(Page):
         self.metrics_table.setRowCount(len(TASKS))
         for line, task in enumerate(TASKS):
             values = metrics.get(task, {})
-            value, interval = values.get("auc"), values.get("interval")
+            interval = values.get("interval")
             cells = (
                 TASK_NAMES[task],
-                "not measurable" if value is None else f"{value:.2f}",
+                _figure(values),
                 "–" if interval is None else f"{interval[0]:.2f} to {interval[1]:.2f}",
+                _figure(metrics.get("without_ultrasound", {}).get(task, {})),
+                _figure(metrics.get("without_mri", {}).get(task, {})),
                 f"{values.get('n', 0)} ({values.get('positives', 0)})",
             )
             for column, text in enumerate(cells):
@@ -78,6 +81,9 @@ class UsePage(Page):
                     Qt.AlignmentFlag.AlignCenter if column else Qt.AlignmentFlag.AlignVCenter | Qt.AlignmentFlag.AlignLeft
                 )
                 self.metrics_table.setItem(line, column, item)
+        self.metrics_table.resizeRowsToContents()
+        rows = sum(self.metrics_table.rowHeight(line) for line in range(len(TASKS)))
+        self.metrics_table.setFixedHeight(self.metrics_table.horizontalHeader().sizeHint().height() + rows + 6)
         self.honest_label.setText(honest_sentence(result))
         self.install_button.setEnabled(RunFolder(folder).model.is_file())
         self.install_button.setText("Install and use for new assessments")
@@ -90,7 +96,7 @@ class UsePage(Page):
         path = RunFolder(self._folder).model
         models = self._application.models
 
-        def work(task: Task) -> InstalledModel:
+        def work(_task: Task) -> InstalledModel:
             model = models.install(path)
             models.activate(model.sha256)
             return model
@@ -99,7 +105,7 @@ class UsePage(Page):
         self.active_label.setText("Reading the weights back …")
         self._task = self._application.jobs.start(work, self._installed, self._failed)
 
-    def _installed(self, model: InstalledModel) -> None:
+    def _installed(self, _model: InstalledModel) -> None:
         self._task = None
         self.install_button.setText("Installed")
         self._show_active()
@@ -121,10 +127,19 @@ class UsePage(Page):
         )
 
 
+def _figure(values: dict[str, Any]) -> str:
+    value = values.get("auc")
+    return "not measurable" if value is None else f"{value:.2f}"
+
+
 def honest_sentence(result: dict[str, object]) -> str:
     """Return what the numbers do and do not say."""
     trained_on, held_out, learnt = result.get("trained_on"), result.get("held_out"), result.get("learnt_from")
-    counts = f"Learnt from {learnt} patients, measured on {held_out} others of the same collection, which also chose the best epoch: the true value is rather lower."
+    counts = (
+        f"Learnt from {learnt} patients, measured on {held_out} others of the same collection. "
+        "These also chose the best epoch, so the true value is rather lower."
+    )
     if trained_on == "synthetic":
-        return f"{counts}\nThe patients were made up: these numbers say nothing about real patients, and the program says so wherever this model answers."
+        made_up = "The patients were made up: these numbers say nothing about real patients, and the program says so with every answer."
+        return f"{counts}\n{made_up}"
     return f"{counts}\nThey say nothing about other hospitals, scanners or patients. Research use only."

@@ -93,6 +93,7 @@ class TrainingWizard(QDialog):
 
         buttons = QHBoxLayout()
         buttons.setContentsMargins(24, 8, 24, 16)
+        buttons.setSpacing(10)
         buttons.addWidget(self.close_button)
         buttons.addWidget(self._reason, 1)
         buttons.addWidget(self.back_button)

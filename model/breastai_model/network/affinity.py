@@ -11,12 +11,16 @@ from torch import Tensor, nn
 if TYPE_CHECKING:
     from breastai_model.recipe import Recipe
 
+STEPS = 1024
+
 
 def affinity(h: Tensor, present: Tensor, neighbours: int) -> Tensor:
     """Return the symmetrised affinity between the nodes of each patient, nearest neighbours only.
 
     A_uv = 1 - ||hat(h_u) - hat(h_v)|| / 2; each row keeps its k largest entries, itself included; then max(T, T^T).
-    Gradients flow through the kept entries, the selection is a constant.
+    Gradients flow through the kept entries, the selection is a constant. Entries are ranked in steps of 1/1024, equal ones
+    in the order of the nodes: tokens that look alike (air, fat) differ by rounding alone, and their choice would otherwise
+    change with the batch size or the device, and the answer with it (by 1e-3 in a test).
 
     Parameters
     ----------
@@ -37,8 +41,11 @@ def affinity(h: Tensor, present: Tensor, neighbours: int) -> Tensor:
     # The root has no finite slope at 0, where a node meets itself or its double; there the slope is taken as 0.
     similar = 1 - 0.5 * torch.where(apart, square, 1.0).sqrt() * apart
     pairs = present[:, :, None] & present[:, None, :]
-    ranked = similar.detach().masked_fill(~pairs, -1.0)
-    nearest = ranked.topk(min(neighbours, h.shape[2]), dim=2).indices
+    nodes = h.shape[2]
+    order = torch.arange(nodes, device=h.device)
+    rank = (similar.detach() * STEPS).round().long() * nodes - order
+    rank = rank.masked_fill(order[:, None] == order, 2 * STEPS * nodes).masked_fill(~pairs, -nodes)
+    nearest = rank.topk(min(neighbours, nodes), dim=2).indices
     kept = torch.zeros_like(pairs).scatter(2, nearest, True) & pairs
     selected = similar * kept
     return torch.maximum(selected, selected.transpose(1, 2))

@@ -40,10 +40,9 @@ class Axes:
     def affine(self) -> NDArray[np.float64]:
         """(4, 4): (slice, row, column, 1) to LPS mm."""
         dz, dy, dx = self.spacing_mm
-        matrix = np.array(
+        return np.array(
             [[0.0, 0.0, dx, self.columns[0]], [0.0, dy, 0.0, self.rows[0]], [dz, 0.0, 0.0, self.slices[0]], [0.0, 0.0, 0.0, 1.0]]
         )
-        return matrix
 
     def box(self, low_mm: NDArray[np.floating], high_mm: NDArray[np.floating]) -> tuple[slice, slice, slice]:
         """Return the index box of all voxels whose centres lie between two LPS corners."""
@@ -161,7 +160,7 @@ def draw_body(rng: np.random.Generator) -> Body:
         rng.uniform(142.0, 156.0),
         rng.uniform(92.0, 104.0),
         rng.uniform(-0.8, 0.8),
-        float(np.exp(rng.normal(0.0, 0.35))),
+        float(np.exp(rng.normal(0.3, 0.35))),
         (breasts[0], breasts[1]),
     )
 

@@ -99,9 +99,9 @@ def render(
     sensitivity = _sensitivity(tissues, axes, rng)
     phases = np.empty((len(TIMES_S), *axes.shape), dtype=np.int16)
     # Slices thicker than those that NOISE is given for hold more signal; a scanner's operator trades that for time.
-    noise = NOISE * (2.0 / axes.spacing_mm[0] / (axes.spacing_mm[1] * axes.spacing_mm[2])) ** 0.35
+    noise = np.float32(NOISE) * (2.0 / axes.spacing_mm[0] / (axes.spacing_mm[1] * axes.spacing_mm[2])) ** 0.35
     # Parallel imaging and the intensity correction raise the noise where the coil hardly reaches.
-    deep = (1.0 + 0.9 * np.clip((axes.rows - 30.0) / 60.0, 0.0, 1.0)).astype(np.float32)[:, None]
+    deep = np.asarray(1.0 + 1.4 * np.clip((axes.rows - 25.0) / 60.0, 0.0, 1.0), dtype=np.float32)[:, None]
     curves = {part: kinetics.tissue_concentration(kinetics.lesion_tissue(part, uptake(latents)), TIMES_S) for part in kinetics.PARTS}
     shifts = np.concatenate([[0.0], rng.normal(0.0, 0.10, len(TIMES_S) - 1).cumsum()])
     for number in range(len(TIMES_S)):
@@ -118,8 +118,8 @@ def render(
         image *= sensitivity
         if number:
             # Breathing moves the breasts by a fraction of a millimetre between phases.
-            image += np.float32(shifts[number] / axes.spacing_mm[1]) * np.gradient(image, axis=1)
-        phases[number] = _measured(image, noise * deep, rng)
+            image += np.float32(shifts[number] / axes.spacing_mm[1]) * np.asarray(np.gradient(image, axis=1), dtype=np.float32)
+        phases[number] = _measured(image, np.asarray(noise * deep, dtype=np.float32), rng)
     return phases
 
 

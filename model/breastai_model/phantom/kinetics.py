@@ -65,7 +65,7 @@ LESION_KEP_PER_MIN: dict[Part, float] = {"persistent": 0.06, "plateau": 0.29, "w
 
 GLAND = Tissue(0.009, 0.05, 0.006, 1.3, 3300.0)
 MUSCLE = Tissue(0.03, 0.25, 0.02, 1.05, 1900.0)
-SKIN = Tissue(0.02, 0.2, 0.01, 0.75, 2000.0)
+SKIN = Tissue(0.012, 0.2, 0.006, 0.75, 2000.0)
 BLOOD = Tissue(0.0, 1.0, 1.0 - HEMATOCRIT, 1.5, 2100.0)
 MYOCARDIUM = Tissue(0.35, 0.9, 0.06, 1.1, 1900.0)
 LIVER = Tissue(0.25, 0.55, 0.15, 0.65, 1500.0)

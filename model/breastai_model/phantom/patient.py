@@ -10,6 +10,7 @@ import numpy as np
 
 from breastai_model.case import Case
 from breastai_model.phantom import anatomy, dce, kinetics, labels, lesion, ultrasound
+from breastai_model.phantom.layers import draw_ground
 from breastai_model.phantom.tissues import build
 from breastai_model.phantom.vessels import vessels
 
@@ -23,13 +24,13 @@ Size = Literal["demo", "model"]
 
 AXES: dict[Size, tuple[tuple[int, float], tuple[int, float], tuple[int, float]]] = {
     "demo": ((72, 2.0), (288, 1.0), (336, 1.0)),
-    "model": ((24, 6.0), (96, 2.0), (192, 2.0)),
+    "model": ((24, 6.0), (120, 2.0), (192, 2.0)),
 }
 """Counts and spacings (mm) of slices, rows and columns. Slices and columns lie symmetric about 0."""
 FIRST_ROW_MM = -118.0
 SCREENS: dict[Size, ultrasound.Screen] = {
     "demo": ultrasound.Screen(450, 550, 0.085, lines=275, depths=450, oversample=1),
-    "model": ultrasound.Screen(128, 128, 0.3, lines=128, depths=128, oversample=2),
+    "model": ultrasound.Screen(105, 128, 0.365, lines=128, depths=105, oversample=2),
 }
 
 
@@ -92,7 +93,7 @@ def make_patient(seed: int, size: Size = "model") -> PhantomPatient:
     """Return the phantom of that seed: equal bytes for equal seeds; "demo" and "model" are one patient at two resolutions.
 
     "demo" is a bilateral volume of 5 x 72 x 288 x 336 (2 x 1 x 1 mm) with 450 x 550 ultrasound images, "model" one of
-    5 x 24 x 96 x 192 (6 x 2 x 2 mm) with 128 x 128 images.
+    5 x 24 x 120 x 192 (6 x 2 x 2 mm) with 105 x 128 images of the same field.
     """
     hidden = labels.draw_latents(seed)
     rng = labels.stream(seed, labels.LESION_STREAM)
@@ -111,7 +112,7 @@ def make_patient(seed: int, size: Size = "model") -> PhantomPatient:
     rng = labels.stream(seed, labels.ULTRASOUND_STREAM)
     screen = SCREENS[size]
     depth = float(np.linalg.norm(shape.centre_mm - probe.skin_mm))
-    ground = ultrasound.draw_ground(rng, depth)
+    ground = draw_ground(rng, depth)
     zero = ultrasound.largest_angle(shape, probe)
     views = [ultrasound.render(screen, ground, shape, probe, zero, angle, hidden, rng) for angle in ultrasound.ANGLES_DEG]
 
@@ -156,11 +157,8 @@ def make_patient(seed: int, size: Size = "model") -> PhantomPatient:
 
 def _axes(size: Size) -> anatomy.Axes:
     slices, rows, columns = AXES[size]
-    return anatomy.Axes(
-        (np.arange(slices[0]) - (slices[0] - 1) / 2) * slices[1],
-        FIRST_ROW_MM + (np.arange(rows[0]) + 0.5) * rows[1],
-        (np.arange(columns[0]) - (columns[0] - 1) / 2) * columns[1],
-    )
+    z, x = (np.asarray((np.arange(count) - (count - 1) / 2) * spacing, dtype=np.float64) for count, spacing in (slices, columns))
+    return anatomy.Axes(z, np.asarray(FIRST_ROW_MM + (np.arange(rows[0]) + 0.5) * rows[1], dtype=np.float64), x)
 
 
 def _placed(body: anatomy.Body, side: Side, at_origin: lesion.Lesion, rng: np.random.Generator) -> tuple[lesion.Lesion, ultrasound.Probe]:

@@ -33,12 +33,12 @@ def spectral_noise(
     return np.asarray(field / field.std(), dtype=np.float32)
 
 
-def ridges(field: Field, width: float) -> Field:
+def ridges(field: NDArray[np.floating], width: float) -> Field:
     """Return 1 on the field's zero surfaces, falling to 0 within `width` standard deviations: thin bent sheets."""
     return cast("Field", np.exp(-((field / np.float32(width)) ** 2)))
 
 
-def smooth_step(value: Field, width: float) -> Field:
+def smooth_step(value: NDArray[np.floating], width: float) -> Field:
     """Return 0 below -width / 2, 1 above width / 2, a straight ramp between: the share of a voxel that lies inside."""
     return np.asarray(np.clip(value / np.float32(width) + np.float32(0.5), 0.0, 1.0), dtype=np.float32)
 

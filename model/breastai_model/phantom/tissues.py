@@ -78,11 +78,12 @@ def _glands(body: Body, axes: Axes, rng: np.random.Generator) -> list[Layer]:
         strands, lobes = (spectral_noise(rng, (48, 64, 72), GLAND_MM, grain, 3.4) for grain in ((2.6, 7.5, 2.4), (22.0, 36.0, 20.0)))
         x, y, z = axes.within(box)
         planes = max(1, round(axes.spacing_mm[0] / MM_PER_SLICE))
-        fascia, gland = np.float32(0.0), np.float32(0.0)
+        fascia, gland = np.zeros((2, *(span.stop - span.start for span in box)), dtype=np.float32)
         for step in (np.arange(planes) + 0.5) / planes - 0.5:
             place = (x, y, z + np.float32(step * axes.spacing_mm[0]))
             thin, full = _gland_share(body, breast, place, strands, lobes)
-            fascia, gland = fascia + thin / planes, gland + full / planes
+            fascia += thin / planes
+            gland += full / planes
         layers += [Layer(FASCIA, box, fascia), Layer(kinetics.GLAND, box, gland, body.background)]
         layers += _nipple(body, axes, breast)
     return layers
@@ -100,15 +101,17 @@ def _gland_share(body: Body, breast: Breast, place: tuple[Field, Field, Field], 
     strand, lobe = sample(strands, index), sample(lobes, index)
     width = np.maximum(breast.profile(forward), 0.12)
     across = ((u / breast.half_width_mm) ** 2 + (v / breast.half_height_mm) ** 2) / width**2
-    region = 0.9 - across / 0.62 - ((forward / breast.length_mm - 0.62) / 0.42) ** 2
-    amount = 1.1 * region + 0.75 * lobe + 0.35 * body.density - 0.35
+    region = 0.9 - across / 0.68 - ((forward / breast.length_mm - 0.55) / 0.46) ** 2
+    amount = 1.1 * region + 0.75 * lobe + 0.35 * body.density - 0.15
     inside = smooth_step(breast.half_width_mm * (width - np.sqrt(across) * width) - 3.0, 3.0)
     # A mesh of strands, its gaps filled where there is much gland.
     mesh = ridges(strand + 0.25 * lobe, 0.5)
     filled = smooth_step(amount + 0.3 * strand - 0.55, 0.9) * np.float32(0.15 + 0.4 / (1.0 + np.exp(-3.0 * body.density)))
     present = smooth_step(amount + 0.25 * strand + 0.5, 1.0)
     gland = present * (filled + (1.0 - filled) * mesh)
-    return np.asarray(0.35 * ridges(strand - 0.8, 0.2) * inside, dtype=np.float32), np.asarray(0.97 * gland * inside, dtype=np.float32)
+    return np.asarray((0.4 * ridges(strand - 0.8, 0.22) + 0.3 * ridges(strand + 1.0, 0.3)) * inside, dtype=np.float32), np.asarray(
+        0.97 * gland * inside, dtype=np.float32
+    )
 
 
 def _unsuppressed(axes: Axes, depth: Field, rng: np.random.Generator) -> Layer:
@@ -184,6 +187,7 @@ def _thorax(body: Body, axes: Axes, chest: Field, rng: np.random.Generator) -> l
         x, y, z = axes.within(box)
         level = 1.0 - np.sqrt(((x - centre[0]) / radii[0]) ** 2 + ((y - centre[1]) / radii[1]) ** 2 + ((z - centre[2]) / radii[2]) ** 2)
         # A beating heart blurs its own borders over several millimetres.
-        share = smooth_step(np.asarray(level * min(radii) + 5.0 * bulge[box], dtype=np.float32), 6.0) * smooth_step(chest[box] - 20.0, 3.0)
+        edge = np.asarray(level * min(radii) + min(5.0, min(radii) / 6) * bulge[box], dtype=np.float32)
+        share = smooth_step(edge, 6.0) * smooth_step(chest[box] - 20.0, 3.0)
         layers.append(Layer(tissue, box, np.asarray(share * (0.92 + 0.06 * bulge[box]), dtype=np.float32).clip(0, 1)))
     return layers

@@ -36,7 +36,8 @@ if TYPE_CHECKING:
 
 BAD_BATCHES_IN_A_ROW = 3
 LARGEST_GRADIENT_NORM = 5.0
-WARM_UP_STEPS = 20
+WARM_UP_SHARE = 0.03
+"""Of all steps: how long the learning rate rises."""
 MODEL_VERSION = "1.0"
 
 
@@ -163,15 +164,16 @@ class Training:
             if norm.isfinite():
                 self.optimizer.step()
                 self.bad_batches = 0
-                return float(loss)
+                return float(loss.detach())
         self._skip_batch()
         return None
 
     def learning_rate(self) -> float:
         """Return the rate of this step: a short rise, then half a cosine down to zero."""
         step = self.position.epoch * self.batches + self.position.batch
-        fall = 0.5 * (1 + math.cos(math.pi * step / (self.plan.epochs * self.batches)))
-        return self.plan.learning_rate * fall * min(1.0, (step + 1) / WARM_UP_STEPS)
+        steps = self.plan.epochs * self.batches
+        fall = 0.5 * (1 + math.cos(math.pi * step / steps))
+        return self.plan.learning_rate * fall * min(1.0, (step + 1) / (WARM_UP_SHARE * steps))
 
     def end_epoch(self) -> None:
         """Measure on the held-out cases, tell, keep the best, write the checkpoint."""

@@ -1,0 +1,137 @@
+"""What runs in the reading process: one request after another, each answered with values and shared memory.
+
+Nothing but the standard library is imported here at module level: limits and thread counts are set first.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import pickle
+import sys
+import time
+import warnings
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from multiprocessing.connection import Connection
+
+    from breastai_gui.data.folder import Scan
+    from breastai_gui.data.study import ReadProgress
+
+NAME_BYTES = 4096
+MEMORY_BYTES = 10 << 30
+"""Address space of this process: the largest exam (4 GiB) with the libraries and one decoder's working memory."""
+TELL_S = 0.04
+"""Progress is told at most this often; a preview always."""
+
+
+def main(pipe: Connection, at: Any, parent: int) -> None:
+    """Answer requests until the other end of the pipe is closed."""
+    _restrain()
+    _silence()
+    # Imported now, so that the process is warm when the first folder is dropped.
+    from breastai_gui.data import exam, folder
+    from breastai_gui.data.study import ReadError
+
+    scan: Scan | None = None
+    scanned: tuple[str, frozenset[str]] | None = None
+    _warm()
+    while True:
+        try:
+            request = pipe.recv()
+        except (EOFError, OSError):
+            return
+        tell = _Telling(pipe)
+
+        def mark(name: str) -> None:
+            at.value = name.encode("utf-8", "replace")[: NAME_BYTES - 1]
+
+        mark("")
+        action, path, unreadable = request[0], request[1], request[-1]
+        try:
+            if action == "scan" or scan is None or scanned != (path, frozenset(unreadable)):
+                if scan is not None:
+                    scan.files.close()
+                    scan = None
+                scan = folder.scan(Path(path), tell, mark, unreadable)
+                scanned = (path, frozenset(unreadable))
+            if action == "scan":
+                pipe.send(("catalogue", scan.catalogue))
+            else:
+                study, arena = exam.Loading(scan, tell, mark, unreadable).load(request[2])
+                _send_study(pipe, study, arena, parent)
+                del study, arena
+        except ReadError as error:
+            pipe.send(("error", str(error)))
+        except (BrokenPipeError, ConnectionResetError):
+            return
+        except MemoryError:
+            pipe.send(("error", "The exam needs more memory than reading may use; choose a smaller series."))
+        except KeyError:
+            pipe.send(("error", "The files have changed since they were listed; open the folder again."))
+        except Exception as error:  # noqa: BLE001  the border of a process: every failure must reach the person
+            where = f"{Path(error.__traceback__.tb_frame.f_code.co_filename).name}" if error.__traceback__ else ""
+            pipe.send(
+                ("error", f"Reading failed ({type(error).__name__}{' in ' + where if where else ''}); this is a fault of the program.")
+            )
+
+
+class _Telling:
+    """Sends progress over the pipe, but not more often than a person can see."""
+
+    def __init__(self, pipe: Connection) -> None:
+        self._pipe = pipe
+        self._last = 0.0
+
+    def __call__(self, progress: ReadProgress) -> None:
+        now = time.monotonic()
+        if progress.preview is not None or now - self._last >= TELL_S or progress.done == progress.total:
+            self._last = now
+            self._pipe.send(("progress", progress))
+
+
+def _send_study(pipe: Connection, study: Any, arena: Any, parent: int) -> None:
+    """Send a study: arrays in the arena as places, small ones by value, then the arena itself."""
+    places: list[tuple[int, int] | bytes] = []
+
+    def keep(buffer: pickle.PickleBuffer) -> None:
+        raw = buffer.raw()
+        place = arena.place_of(raw) if raw.nbytes else None
+        places.append(raw.tobytes() if place is None else (place, raw.nbytes))
+
+    pickled = pickle.dumps(study, protocol=5, buffer_callback=keep)
+    pipe.send(("study", (pickled, places)))
+    arena.send(pipe, parent)
+    arena.close()
+
+
+def _restrain() -> None:
+    """One thread for every library, no core files, and a limit to memory where the system has one."""
+    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS"):
+        os.environ[name] = "1"
+    try:
+        import resource
+    except ImportError:  # Windows
+        return
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    if sys.platform == "linux":
+        _, most = resource.getrlimit(resource.RLIMIT_AS)
+        limit = MEMORY_BYTES if most == resource.RLIM_INFINITY else min(most, MEMORY_BYTES)
+        resource.setrlimit(resource.RLIMIT_AS, (limit, most))
+
+
+def _silence() -> None:
+    """Let no library print: pydicom writes raw values, birth dates among them, into its log and its warnings."""
+    logging.disable(logging.CRITICAL)
+    warnings.simplefilter("ignore")
+    with Path(os.devnull).open("w") as nowhere:
+        # C++ libraries write to the handles, not to sys.stderr.
+        os.dup2(nowhere.fileno(), 1)
+        os.dup2(nowhere.fileno(), 2)
+
+
+def _warm() -> None:
+    """Load what the first request would otherwise wait for."""
+    import pydicom.pixels  # noqa: F401

@@ -1,0 +1,182 @@
+"""Which heatmap lies over the images: on or off, which of the four, of what, how strongly; with its scale and what it is worth."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from PySide6.QtCore import QRectF, QSize, Qt
+from PySide6.QtGui import QColor, QLinearGradient, QPainter, QPaintEvent
+from PySide6.QtWidgets import QComboBox, QHBoxLayout, QSizePolicy, QSlider, QToolButton, QVBoxLayout, QWidget
+
+from breastai_gui.services.assess import DEMONSTRATION_SENTENCE
+from breastai_gui.services.colour_maps import table
+from breastai_gui.views.panel_parts import ElidedText, follow, tones
+from breastai_model.case import MAP_KINDS, STREAMS
+
+if TYPE_CHECKING:
+    from breastai_gui.services.assess import Assessment
+    from breastai_gui.services.session import Session
+    from breastai_gui.views.reading.viewpoint import Look, Viewpoint
+    from breastai_model.case import MapKind, Stream
+
+STREAM_WORDS: dict[Stream, str] = {
+    "mri_agnostic": "MRI shared",
+    "mri_specific": "MRI own",
+    "us_agnostic": "US shared",
+    "us_specific": "US own",
+}
+STREAM_TIPS: dict[Stream, str] = {
+    "mri_agnostic": "Where the MRI carried what it shares with ultrasound (modality-agnostic)",
+    "mri_specific": "Where the MRI carried what only MRI shows (modality-specific)",
+    "us_agnostic": "Where the ultrasound carried what it shares with MRI (modality-agnostic)",
+    "us_specific": "Where the ultrasound carried what only ultrasound shows (modality-specific)",
+}
+KIND_WORDS: dict[MapKind, str] = {
+    "feature": "Features",
+    "lymph_node_metastasis": "for LNM",
+    "high_grade": "for grade 3",
+    "high_ki67": "for high Ki-67",
+}
+
+
+class Scale(QWidget):
+    """The colours from low to high."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.setSizePolicy(QSizePolicy.Policy.Fixed, QSizePolicy.Policy.Fixed)
+        self.setToolTip("Relative scale of this heatmap: 0, where it found least, to 1, where it found most")
+
+    def sizeHint(self) -> QSize:
+        """Room for the bar with 0 and 1 beside it."""
+        return QSize(108, 16)
+
+    def paintEvent(self, _event: QPaintEvent) -> None:
+        """Draw bar and ends."""
+        painter = QPainter(self)
+        area = QRectF(12, 3, self.width() - 24, self.height() - 6)
+        gradient = QLinearGradient(area.topLeft(), area.topRight())
+        for stop in range(0, 256, 15):
+            red, green, blue = (int(part) for part in table("inferno")[stop])
+            gradient.setColorAt(stop / 255, QColor(red, green, blue))
+        painter.fillRect(area, gradient)
+        painter.setPen(tones(self.palette()).muted)
+        painter.drawRect(area)
+        painter.drawText(QRectF(0, 0, 10, self.height()), Qt.AlignmentFlag.AlignCenter, "0")
+        painter.drawText(QRectF(self.width() - 10, 0, 10, self.height()), Qt.AlignmentFlag.AlignCenter, "1")
+
+
+class HeatmapBar(QWidget):
+    """Switches heatmaps; has no effect, and says so, while there is no prediction."""
+
+    def __init__(self, session: Session, viewpoint: Viewpoint) -> None:
+        super().__init__()
+        self._session = session
+        self._viewpoint = viewpoint
+        self.shown = QToolButton()
+        self.shown.setText("Heatmap")
+        self.shown.setCheckable(True)
+        self.shown.setFocusPolicy(Qt.FocusPolicy.NoFocus)
+        self.shown.setToolTip("Show or hide the heatmap (H)")
+        self.shown.clicked.connect(lambda checked: viewpoint.set(heatmap=checked))
+        self.streams: dict[Stream, QToolButton] = {}
+        box = QHBoxLayout()
+        box.setSpacing(3)
+        box.addWidget(self.shown)
+        for stream in STREAMS:
+            button = QToolButton()
+            button.setText(STREAM_WORDS[stream])
+            button.setToolTip(f"{STREAM_TIPS[stream]} (J: next)")
+            button.setCheckable(True)
+            button.setFocusPolicy(Qt.FocusPolicy.NoFocus)
+            button.clicked.connect(lambda _checked=False, stream=stream: self.choose(stream))
+            self.streams[stream] = button
+            box.addWidget(button)
+        self.kind = QComboBox()
+        for kind in MAP_KINDS:
+            self.kind.addItem(KIND_WORDS[kind], kind)
+        self.kind.setToolTip("All that the stream found, or what spoke for one answer")
+        self.kind.activated.connect(lambda _index: viewpoint.set(map_kind=self.kind.currentData()))
+        box.addWidget(self.kind)
+        self.opacity = QSlider(Qt.Orientation.Horizontal)
+        self.opacity.setRange(5, 100)
+        self.opacity.setFixedWidth(64)
+        self.opacity.setToolTip("Opacity of the heatmap ([ and ])")
+        self.opacity.valueChanged.connect(lambda value: viewpoint.set(opacity=value / 100))
+        box.addWidget(self.opacity)
+        box.addWidget(Scale())
+        box.addStretch(1)
+        self.words = ElidedText(tone="muted", size=-0.5)
+        whole = QVBoxLayout(self)
+        whole.setContentsMargins(8, 2, 8, 4)
+        whole.setSpacing(2)
+        whole.addLayout(box)
+        whole.addWidget(self.words)
+        follow(session.changed, self._refresh)
+        follow(viewpoint.changed, self._looked)
+        self._refresh()
+
+    def choose(self, stream: Stream) -> None:
+        """Show that heatmap."""
+        self._viewpoint.set(stream=stream, heatmap=True)
+        self._refresh()
+
+    def next_stream(self) -> None:
+        """Show the next heatmap that there is."""
+        there = [stream for stream in STREAMS if self._assessment(stream) is not None]
+        if there:
+            stream = self._viewpoint.look.stream
+            self.choose(there[(there.index(stream) + 1) % len(there)] if stream in there else there[0])
+
+    def toggle(self) -> None:
+        """Show or hide the heatmap."""
+        if self.shown.isEnabled():
+            self._viewpoint.set(heatmap=not self._viewpoint.look.heatmap)
+
+    def fade(self, step: float) -> None:
+        """Make the heatmap stronger or weaker."""
+        self._viewpoint.set(opacity=min(1.0, max(0.05, self._viewpoint.look.opacity + step)))
+
+    def _assessment(self, stream: Stream) -> Assessment | None:
+        for assessment in self._session.assessments:
+            if assessment.prediction.heatmaps.stream(stream) is not None:
+                return assessment
+        return None
+
+    def _refresh(self) -> None:
+        there = {stream for stream in STREAMS if self._assessment(stream) is not None}
+        look = self._viewpoint.look
+        if there and look.stream not in there:
+            self._viewpoint.set(stream=next(stream for stream in STREAMS if stream in there))
+        for stream, button in self.streams.items():
+            button.setEnabled(stream in there)
+        for widget in (self.shown, self.kind, self.opacity):
+            widget.setEnabled(bool(there))
+        self._looked(look, self._viewpoint.look)
+
+    def _looked(self, _before: Look, after: Look) -> None:
+        assessment = self._assessment(after.stream)
+        self.shown.setChecked(after.heatmap and assessment is not None)
+        for stream, button in self.streams.items():
+            button.setChecked(after.heatmap and assessment is not None and stream == after.stream)
+        self.kind.setCurrentIndex(MAP_KINDS.index(after.map_kind))
+        self.opacity.blockSignals(True)  # it follows the look; its own signal would set it again, rounded
+        self.opacity.setValue(round(100 * after.opacity))
+        self.opacity.blockSignals(False)
+        self._say(assessment, after)
+
+    def _say(self, assessment: Assessment | None, look: Look) -> None:
+        if assessment is None:
+            self.words.set_tone("muted")
+            self.words.setText("Heatmaps come with a prediction (F5).")
+            return
+        if assessment.says_nothing:
+            self.words.set_tone("ai")
+            self.words.setText(f"{DEMONSTRATION_SENTENCE}.")
+            return
+        share = assessment.prediction.heatmaps.energy_share.get(look.stream, 0.0)
+        self.words.set_tone("muted")
+        self.words.setText(
+            f"{STREAM_WORDS[look.stream]}: {100 * share:.0f} % of the feature energy. {STREAM_TIPS[look.stream]}; "
+            "a place where the network looked, not the outline of a lesion."
+        )

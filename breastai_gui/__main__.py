@@ -48,9 +48,9 @@ def _window(options: argparse.Namespace) -> int:
     except (PlaceError, OSError) as error:
         complain(str(error))
         return 1
-    from breastai_gui.views import app
+    from breastai_gui.views.app import run
 
-    return app.run(sys.argv[:1], path, demo)
+    return run(sys.argv[:1], path, demo)
 
 
 def _demo_without_display(out: Path | None) -> int:
@@ -67,9 +67,9 @@ def _demo_without_display(out: Path | None) -> int:
         folder.mkdir(parents=True, exist_ok=True)
         headless.run_demo_report(places, folder, command_line.say)
         os.environ["QT_QPA_PLATFORM"] = "offscreen"
-        from breastai_gui.views import app
+        from breastai_gui.views.app import screenshots
 
-        for picture in app.screenshots("demo", folder):
+        for picture in screenshots("demo", folder):
             command_line.say(f"Picture: {picture}")
     except KeyboardInterrupt:
         command_line.complain("Stopped.")

@@ -13,7 +13,7 @@ from breastai_gui.data.headers import PREFIX_BYTES, Header, HeaderError, read_he
 from breastai_gui.data.nifti import VolumePlan, data_file_of, is_mask_name, is_volume, read_volume_header, volume_plans
 from breastai_gui.data.picture import is_picture
 from breastai_gui.data.proposal import catalogue_of
-from breastai_gui.data.roles import kind_of, role_of
+from breastai_gui.data.roles import IMAGE_CLASSES, kind_of, role_of
 from breastai_gui.data.series import parts_of
 from breastai_gui.data.slices import GeometryError, Slice, check_pixels, slices_of
 from breastai_gui.data.study import FileUse, OtherSeries, Problem, ReadProgress
@@ -199,7 +199,9 @@ def _by_kind(files: Files, headers: list[Header], account: Account) -> tuple[lis
     questions: list[Header] = []
     for header in headers:
         name, kind = header.found.name, kind_of(header)
-        if kind.startswith("!"):
+        if kind.startswith("!") and header.text("SOPClassUID") in IMAGE_CLASSES:
+            account.bad(name, "it is cut short before its image")
+        elif kind.startswith("!"):
             account.left(name, kind[1:])
         elif kind == "mri":
             slices += _checked_slices(files, header, account)

@@ -5,9 +5,11 @@ SimpleITK reads the pixels and the affine (already LPS); what belongs together i
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import math
 import re
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -109,6 +111,8 @@ def read_volume_header(found: Found) -> Volume:
     packed = found.path.lower().endswith((".gz", ".nrrd", ".mha", ".mhd", ".nhdr"))
     if total > (max(SMALL_BYTES, MOST_EXPANSION * size_on_disk) if packed else 4 * max(size_on_disk, 4096)):
         raise HeaderError(f"it declares {total / 2**30:,.1f} GiB of image, the file has {size_on_disk:,} bytes")
+    if found.path.lower().endswith(".nii") and total > found.size:
+        raise HeaderError(f"it is cut short or damaged ({found.size:,} of more than {total:,} bytes are there)")
     spacing, origin = np.array(reader.GetSpacing()), np.array(reader.GetOrigin())
     direction = np.array(reader.GetDirection()).reshape(len(size), len(size))[:3, :3]
     affine = np.eye(4)
@@ -209,6 +213,14 @@ def _order_by_names(names: list[str], facts: list[PhaseFacts]) -> Order:
     return Order(tuple(range(len(names))), "question", "the file names do not tell it; shown is their alphabetical order")
 
 
+def _check_whole(path: str) -> None:
+    """Unpack a gzipped file to its end: SimpleITK reads a truncated one without a word, the rest of its values zero."""
+    if path.lower().endswith(".gz"):
+        with gzip.open(path) as stream:
+            while stream.read(1 << 20):
+                pass
+
+
 def read_phase(volume: Volume, number: int, target: NDArray[Any], cache: dict[str, NDArray[Any]]) -> None:
     """Read one phase into `target` (slice, row, column); a file with several phases is read once and kept in `cache`.
 
@@ -222,8 +234,9 @@ def read_phase(volume: Volume, number: int, target: NDArray[Any], cache: dict[st
     if volume.found.path not in cache:
         cache.clear()
         try:
+            _check_whole(volume.found.path)
             cache[volume.found.path] = SimpleITK.GetArrayFromImage(SimpleITK.ReadImage(volume.found.path))
-        except RuntimeError:
+        except (RuntimeError, EOFError, OSError, zlib.error):
             raise HeaderError("it is damaged: its values cannot be read") from None
     array = cache[volume.found.path]
     if volume.components:

@@ -123,6 +123,8 @@ def _whose(candidates: Sequence[Candidate], one: str) -> str:
 def _nothing(path: Path, others: Sequence[OtherSeries], account: Account) -> str:
     name = shown(path.name)
     count = len(account.uses)
+    if count == 1 and name in account.uses and not account.problems:
+        return f"«{name}» cannot be shown: {account.uses[name].why_not}. DICOM, NIfTI, NRRD, MetaImage, PNG and JPEG can."
     if others:
         found = ", ".join(sorted({other.role for other in others})[:4])
         return f"«{name}» holds no dynamic MRI and no ultrasound, only: {found}. Open the folder that has the dynamic series."
@@ -134,7 +136,8 @@ def _nothing(path: Path, others: Sequence[OtherSeries], account: Account) -> str
 
 def chosen_files(files: Sequence[FileUse], names: set[str]) -> dict[str, FileUse]:
     """Return the account of a study: of files that were used for candidates, only those in `names` stay used."""
-    return {
-        use.file: use if not use.used_as or use.file in names or use.used_as.startswith("archive") else FileUse(use.file, "", "not chosen")
-        for use in files
-    }
+
+    def stays(use: FileUse) -> bool:
+        return not use.used_as or use.file in names or use.used_as.startswith(("archive of", "values of"))
+
+    return {use.file: use if stays(use) else FileUse(use.file, "", "not chosen") for use in files}

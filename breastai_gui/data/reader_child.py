@@ -15,12 +15,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from multiprocessing.connection import Connection
 
     from breastai_gui.data.folder import Scan
     from breastai_gui.data.study import ReadProgress
 
 NAME_BYTES = 4096
+HEADERS, PIXELS = "H", "P"
+"""Before the name of the file that is being read: in which stage."""
 MEMORY_BYTES = 10 << 30
 """Address space of this process: the largest exam (4 GiB) with the libraries and one decoder's working memory."""
 TELL_S = 0.04
@@ -37,6 +40,13 @@ def main(pipe: Connection, at: Any, parent: int) -> None:
 
     scan: Scan | None = None
     scanned: tuple[str, frozenset[str]] | None = None
+
+    def mark(stage: str) -> Callable[[str], None]:
+        def at_file(name: str) -> None:
+            at.value = (stage + name).encode("utf-8", "replace")[: NAME_BYTES - 1] if name else b""
+
+        return at_file
+
     _warm()
     while True:
         try:
@@ -44,23 +54,19 @@ def main(pipe: Connection, at: Any, parent: int) -> None:
         except (EOFError, OSError):
             return
         tell = _Telling(pipe)
-
-        def mark(name: str) -> None:
-            at.value = name.encode("utf-8", "replace")[: NAME_BYTES - 1]
-
-        mark("")
-        action, path, unreadable = request[0], request[1], request[-1]
+        at.value = b""
+        action, path, selection, unreadable, undecodable = request
         try:
             if action == "scan" or scan is None or scanned != (path, frozenset(unreadable)):
                 if scan is not None:
                     scan.files.close()
                     scan = None
-                scan = folder.scan(Path(path), tell, mark, unreadable)
+                scan = folder.scan(Path(path), tell, mark(HEADERS), unreadable)
                 scanned = (path, frozenset(unreadable))
             if action == "scan":
                 pipe.send(("catalogue", scan.catalogue))
             else:
-                study, arena = exam.Loading(scan, tell, mark, unreadable).load(request[2])
+                study, arena = exam.Loading(scan, tell, mark(PIXELS), undecodable).load(selection)
                 _send_study(pipe, study, arena, parent)
                 del study, arena
         except ReadError as error:

@@ -50,6 +50,7 @@ class Reader:
         self._pipe: Connection | None = None
         self._at: Any = None
         self._stops = 0
+        self._unreadable: dict[str, dict[str, str]] = {}
 
     def __enter__(self) -> Reader:
         return self
@@ -84,17 +85,21 @@ class Reader:
         ReadStopped
             If `stop` was called meanwhile.
         """
-        return cast("Catalogue", self._work(("scan", str(path)), tell))
+        return cast("Catalogue", self._work("scan", str(path), None, tell))
 
     def load(self, catalogue: Catalogue, selection: Selection, tell: Callable[[ReadProgress], None]) -> Study:
         """Return the selected candidates as a checked study. Raises as `scan` does; KeyError for keys that are not in it."""
         for key in (selection.dynamic, selection.ultrasound):
             if key is not None:
                 catalogue.candidate(key)
-        return cast("Study", self._work(("load", catalogue.path, selection), tell))
+        return cast("Study", self._work("load", catalogue.path, selection, tell))
 
-    def _work(self, request: tuple[Any, ...], tell: Callable[[ReadProgress], None]) -> Any:
-        unreadable: dict[str, str] = {}
+    def _work(self, action: str, path: str, selection: Selection | None, tell: Callable[[ReadProgress], None]) -> Any:
+        # Files whose header crashed the child stay out for as long as this catalogue may be loaded: its keys depend on it.
+        unreadable = self._unreadable.setdefault(path, {}) if action == "load" else {}
+        undecodable: dict[str, str] = {}
+        self._unreadable = {path: unreadable}
+        lost = 0
         with self._lock:
             stops = self._stops
         while True:
@@ -104,7 +109,7 @@ class Reader:
                 pipe = self._ensure()
             reason = "the decoder crashed on it"
             try:
-                pipe.send((*request, unreadable))
+                pipe.send((action, path, selection, unreadable, undecodable))
                 answer = self._answer(pipe, tell)
                 if answer is not None:
                     return answer
@@ -117,13 +122,18 @@ class Reader:
                 # `tell` raised (the job was cancelled): the child is in the middle of its work and cannot be kept.
                 self._discard(stops)
                 raise
-            file = self._file_at()
+            at = self._file_at()
             with self._lock:
                 if self._stops != stops:
                     raise ReadStopped
                 self._end()
-            if file and file not in unreadable and len(unreadable) < MOST_CRASHES:
-                unreadable[file] = reason
+            stage, file = at[:1], at[1:]
+            listed = undecodable if stage == reader_child.PIXELS else unreadable
+            if file and file not in listed and len(listed) < MOST_CRASHES:
+                listed[file] = reason
+                continue
+            lost += 1  # it ended between two files, perhaps before this request
+            if lost <= 2:
                 continue
             raise ReadError("Reading was given up because the decoder crashed again and again; the files may be damaged.")
 

@@ -60,6 +60,7 @@ ULTRASOUND_CLASSES = (
 )
 MR_CLASSES = ("1.2.840.10008.5.1.4.1.1.4", "1.2.840.10008.5.1.4.1.1.4.1", "1.2.840.10008.5.1.4.1.1.4.4")
 SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"
+IMAGE_CLASSES = (*MR_CLASSES, *ULTRASOUND_CLASSES, SECONDARY_CAPTURE)
 MISSING_MODALITIES = ("", "UNKNOWN", "OT", "SC", "XC", "ES", "GM", "PX")
 """With these a picture may still be ultrasound: a person is asked."""
 

@@ -28,6 +28,9 @@ SAME_PLACE_MM = 0.02
 UNEVEN = 0.01
 """How far a gap between slices may differ from the others, as a share of the spacing."""
 
+ROUNDED_MM = 0.011
+"""Places are written with as few as two decimals, which for thin slices is more than 1 % of their spacing."""
+
 _FIELDS = (
     "patient",
     "study",
@@ -204,8 +207,7 @@ def stack_of(images: Sequence[Slice]) -> Stack:
     missing = []
     for number, gap in enumerate(gaps, 1):
         steps = round(gap / spacing)
-        # A place may be off by a rounded last digit, which for thin slices is more than 1 % of the spacing.
-        if steps < 1 or abs(gap - steps * spacing) > max(UNEVEN * spacing, 0.0021):
+        if steps < 1 or abs(gap - steps * spacing) > max(UNEVEN * spacing, ROUNDED_MM):
             raise StackError(f"its slices are not evenly spaced ({gap:.2f} mm after slice {number}, {spacing:.2f} mm elsewhere)")
         for _ in range(steps - 1):
             missing.append(len(full))

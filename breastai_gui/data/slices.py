@@ -117,6 +117,8 @@ def check_pixels(header: Header) -> None:
     if header.pixel_offset == 0:
         raise HeaderError("it holds no pixels")
     declared, held = header.frame_bytes * header.frames, header.found.size - header.pixel_offset
+    if header.text("PhotometricInterpretation") == "YBR_FULL_422" and header.syntax in NATIVE:
+        declared = declared * 2 // 3  # two pixels share their colour
     if header.pixel_length is not None and header.syntax in NATIVE:
         if declared > held:
             raise HeaderError(f"it is cut short or damaged ({max(0, held):,} of {declared:,} bytes of its image are there)")

@@ -283,7 +283,7 @@ def _arranged(views: list[ViewPlan]) -> tuple[list[ViewPlan], list[Problem]]:
         problems.append(Problem(f"{len(views)} ultrasound images were found; twelve evenly spaced ones are proposed for the model."))
     step = 180.0 / len(chosen)
     assumed = not any(known)
-    if assumed:
+    if assumed and len(views) > 1:
         problems.append(Problem(f"No file tells the angles of the ultrasound images: {step:g}° apart is assumed, in their order."))
     arranged = []
     turn = 0

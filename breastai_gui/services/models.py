@@ -137,15 +137,18 @@ class Models:
         try:
             atomic_save(incoming, lambda temporary: _copy(path, temporary))
             sha256 = sha256_of(incoming)
-            if problem := _problem_with(incoming, sha256):
-                raise ModelError(problem)
             known = next((model for model in self.installed() if model.sha256 == sha256), None)
             if known is not None and known.path.is_file():
                 return known
+            header_of(incoming, called=path.name)  # what is plainly something else needs no process to find out
+            if problem := _problem_with(incoming, sha256):
+                raise ModelError(problem)
             final = self._places.models / f"{sha256[:16]}.safetensors"
             incoming.replace(final)
         except OSError as error:
             raise ModelError(f"The model {path.name} cannot be copied: {error.strerror or 'the disk refused'}.") from error
+        except ValueError as error:
+            raise ModelError(str(error)) from error
         finally:
             incoming.unlink(missing_ok=True)
         model = _described(final, sha256)
@@ -195,8 +198,8 @@ class Models:
         atomic_save(self._list, lambda path: _write_text(path, text))
 
 
-def header_of(path: Path) -> dict[str, str]:
-    """Return the metadata of a safetensors file without reading a tensor.
+def header_of(path: Path, called: str = "") -> dict[str, str]:
+    """Return the metadata of a safetensors file without reading a tensor; `called` names it in a complaint.
 
     The format: eight bytes, little-endian, the length of a JSON object, then that object; "__metadata__" maps text to text.
 
@@ -207,14 +210,18 @@ def header_of(path: Path) -> dict[str, str]:
     OSError
         If it cannot be read.
     """
+    called = called or path.name
     with path.open("rb") as file:
         length = int.from_bytes(file.read(8), "little")
         if not 2 <= length <= min(_LARGEST_HEADER, path.stat().st_size - 8):
-            raise ValueError(f"{path.name} is not a safetensors file.")
-        header = json.loads(file.read(length))
+            raise ValueError(f"{called} is not a safetensors file, the only kind of model that this program reads.")
+        try:
+            header = json.loads(file.read(length))
+        except ValueError as error:
+            raise ValueError(f"{called} is not a safetensors file: its header is damaged.") from error
     metadata = header.get("__metadata__") if isinstance(header, dict) else None
     if not isinstance(metadata, dict) or not all(isinstance(value, str) for value in metadata.values()):
-        raise ValueError(f"{path.name} carries no description.")
+        raise ValueError(f"{called} is no model of this program: it carries no description.")
     return metadata
 
 

@@ -136,10 +136,10 @@ def _story(report: Report) -> list[Flowable]:
 
 def _section(section: Section) -> list[Flowable]:
     blocks = [block for part in section.parts for block in _blocks(part)]
-    start: list[Flowable] = [PageBreak()] if section.new_page else [CondPageBreak(30 * mm)]
+    start: list[Flowable] = [PageBreak()] if section.new_page else []
     if _short(section):
         return [*start, KeepTogether([_Title(section.title), *blocks])]
-    return [*start, _Title(section.title), *blocks]
+    return [*(start or [CondPageBreak(30 * mm)]), _Title(section.title), *blocks]
 
 
 def _short(section: Section) -> bool:

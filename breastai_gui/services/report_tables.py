@@ -114,7 +114,8 @@ def inputs_part(study: Study, choices: Choices, assessments: tuple[Assessment, .
         inputs = assessment.prediction.inputs
         scope = SCOPE_WORDS[assessment.scope]
         breasts = f" Breasts on MRI: {' and '.join(inputs.breasts)}." if inputs.breasts else ""
-        side = " Side of the tumour unknown: both orders were run and averaged." if inputs.side_unknown else ""
+        told = any(note.startswith("Side ") for note in inputs.notes)
+        side = " Side of the tumour unknown: both orders were run and averaged." if inputs.side_unknown and not told else ""
         parts.append(Words(f"{scope[0].upper()}{scope[1:]}: {assessment.subject}.{breasts}{side}", "note"))
         parts.extend(Words(note, "note") for note in inputs.notes)
     return tuple(parts)

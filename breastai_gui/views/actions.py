@@ -105,6 +105,9 @@ ACTIONS: tuple[ActionText, ...] = (
     *(ActionText(f"phase_{number}", "", f"Phase {number} of those used", (str(number),), "mri") for number in range(1, 10)),
 )
 
+SHORT = {"point": "Point", "report": "Report…"}
+"""What a button says instead of the menu's words."""
+
 MOUSE: tuple[tuple[str, str], ...] = (
     ("Wheel", "Slice; on ultrasound the next angle"),
     ("Shift + wheel", "Phase"),
@@ -132,6 +135,10 @@ class Actions:
             action = QAction(text.words, window)
             action.setShortcuts([QKeySequence(keys) for keys in text.keys])
             action.setCheckable(text.checkable)
+            if text.name in SHORT:
+                action.setIconText(SHORT[text.name])
+            shown = QKeySequence(text.keys[0]).toString(QKeySequence.SequenceFormat.NativeText) if text.keys else ""
+            action.setToolTip(f"{text.words} ({shown})" if shown else text.words)
             if text.images_only:
                 action.setShortcutContext(Qt.ShortcutContext.WidgetWithChildrenShortcut)
             else:

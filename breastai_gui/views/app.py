@@ -7,7 +7,7 @@ import sys
 import time
 from typing import TYPE_CHECKING, cast
 
-from PySide6.QtCore import QEventLoop, QSize
+from PySide6.QtCore import QEvent, QEventLoop, QSize
 from PySide6.QtGui import QFontDatabase
 from PySide6.QtWidgets import QApplication
 
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from breastai_gui.views.reading.image_area import LayoutName
-    from breastai_gui.views.theme import Theme
 
 log = logging.getLogger(__name__)
 
@@ -53,7 +52,7 @@ def run(arguments: list[str], path: Path | None, demo: bool) -> int:
     home = GuiThread()
     application = Application(Places(), home.post)
     theme = str(application.settings["theme"])
-    apply_theme(qt, cast("Theme", theme) if theme in THEMES else "dark")
+    apply_theme(qt, theme if theme in THEMES else "dark")
     window = MainWindow(application)
     sys.excepthook = _told_by(window)
 
@@ -67,7 +66,17 @@ def run(arguments: list[str], path: Path | None, demo: bool) -> int:
 
     window.firstPainted.connect(begin)
     window.show()
-    return qt.exec()
+    code = qt.exec()
+    sys.excepthook = sys.__excepthook__
+    discard(qt, window)
+    return code
+
+
+def discard(qt: QApplication, window: MainWindow) -> None:
+    """Delete the window while Qt still stands: left to the interpreter's end, the order would be chance."""
+    window.close()
+    window.deleteLater()
+    qt.sendPostedEvents(None, QEvent.Type.DeferredDelete)
 
 
 def started(arguments: list[str]) -> QApplication:
@@ -141,6 +150,8 @@ def screenshots(demo_or_path: str | Path, folder: Path) -> list[Path]:
         wait_for(qt, lambda: window.idle, "The images were not prepared in time.")
         window.predict()
         wait_for(qt, lambda: window.idle, "The model did not answer in time.")
+        if not page.session.assessments:
+            raise ScreenshotError(page.assessment.failure or "The model gave no answer.")
         page.viewpoint.set(heatmap=True, opacity=0.6)
         save("reading-dark")
         apply_theme(qt, "light")
@@ -159,7 +170,7 @@ def screenshots(demo_or_path: str | Path, folder: Path) -> list[Path]:
             settle(qt, 0.6)
             save("volume-dark")
     finally:
-        window.close()
+        discard(qt, window)
     return saved
 
 

@@ -8,7 +8,7 @@ from PySide6.QtCore import Qt, Signal
 from PySide6.QtWidgets import QButtonGroup, QDialog, QDialogButtonBox, QGridLayout, QRadioButton, QVBoxLayout, QWidget
 
 from breastai_gui.data.study import Selection
-from breastai_gui.views.panel_parts import Card, Chip, Column, ElidedText, Text
+from breastai_gui.views.panel_parts import Card, Chip, Column, ElidedText, Text, visible_boxes
 from breastai_gui.views.plain_text import date_text, one_line, person_name
 
 if TYPE_CHECKING:
@@ -48,6 +48,7 @@ class _Choice(Card):
     def __init__(self, title: str, lines: tuple[str, ...], doubtful: str = "") -> None:
         super().__init__("muted")
         self.button = QRadioButton()
+        visible_boxes(self.button)
         self.button.setAccessibleName(", ".join((title, *lines)))
         grid = QGridLayout()
         grid.setContentsMargins(0, 0, 0, 0)

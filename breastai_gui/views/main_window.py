@@ -2,36 +2,31 @@
 
 from __future__ import annotations
 
-from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Literal, cast
 
-from PySide6.QtCore import QByteArray, Qt, QTimer, Signal
-from PySide6.QtGui import QActionGroup
+from PySide6.QtCore import QByteArray, QSize, Qt, QTimer, Signal
+from PySide6.QtGui import QActionGroup, QIcon
 from PySide6.QtWidgets import QApplication, QFileDialog, QHBoxLayout, QMainWindow, QStackedWidget, QToolBar, QVBoxLayout, QWidget
 
+from breastai_gui.views.action_handlers import LAYOUTS, TOOLS, connect_actions
 from breastai_gui.views.actions import Actions
+from breastai_gui.views.opening import Opening
 from breastai_gui.views.panel_parts import Chip, ElidedText, follow
 from breastai_gui.views.problems import ProblemBanner
 from breastai_gui.views.start_pages import EmptyPage, FailedPage, LoadingPage
-from breastai_gui.views.theme import THEMES, Theme, apply_theme
+from breastai_gui.views.theme import THEMES, PanelIcon, Theme, apply_theme
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from PySide6.QtGui import QCloseEvent, QDragEnterEvent, QDragLeaveEvent, QDropEvent, QPaintEvent
 
-    from breastai_gui.data.study import Catalogue, ReadProgress, Selection
     from breastai_gui.services.application import Application
     from breastai_gui.services.jobs import Task
     from breastai_gui.services.session import Session
-    from breastai_gui.views.reading.image_area import LayoutName
     from breastai_gui.views.reading.reading_page import ReadingPage
-    from breastai_gui.views.reading.viewpoint import Look, Tool
+    from breastai_gui.views.reading.viewpoint import Look
 
 TITLE = "BreastAI"
-_TOOLS: tuple[Tool, ...] = ("navigate", "ruler", "ellipse", "polygon", "point")
-_LAYOUTS: tuple[LayoutName, ...] = ("reading", "mri", "ultrasound", "volume")
 
 
 class MainWindow(QMainWindow):
@@ -54,15 +49,12 @@ class MainWindow(QMainWindow):
         super().__init__()
         self.application = application
         self.page: ReadingPage | None = None
-        self._task: Task | None = None
         self._assessing: Task | None = None
-        self._suggesting: Task | None = None
-        self._reopen: Callable[[], None] | None = None
         self._painted = False
-        self._suggested: tuple[float, float, float] | None = None
         self.setWindowTitle(TITLE)
         self.setAcceptDrops(True)
         self.setMinimumSize(960, 600)
+        self.opening = Opening(application, self)
         self.actions_ = Actions(self)
         self.actions_.fill(self.menuBar())
         self._add_badges()
@@ -80,6 +72,7 @@ class MainWindow(QMainWindow):
         column.addWidget(self.stack, 1)
         self.setCentralWidget(central)
         self._words = ElidedText()
+        self._words.setContentsMargins(6, 0, 0, 0)
         self.statusBar().addWidget(self._words, 1)
         self.statusBar().setSizeGripEnabled(False)
         self._connect()
@@ -92,7 +85,7 @@ class MainWindow(QMainWindow):
 
     def _add_badges(self) -> None:
         """Put what must always be seen beside the menus: no layout, dialog or narrow window covers it."""
-        corner = QWidget()
+        self._corner = corner = QWidget()  # kept: the menu bar does not own it in Python
         box = QHBoxLayout(corner)
         box.setContentsMargins(0, 2, 6, 0)
         self.device = Chip("", "muted")
@@ -105,13 +98,14 @@ class MainWindow(QMainWindow):
     def _add_tool_bar(self) -> None:
         bar = QToolBar("Layouts and tools")
         bar.setMovable(False)
+        bar.setIconSize(QSize(18, 16))
         bar.setContextMenuPolicy(Qt.ContextMenuPolicy.PreventContextMenu)
         layouts, tools = QActionGroup(self), QActionGroup(self)
-        for name in _LAYOUTS:
-            layouts.addAction(self.actions_[f"layout_{name}"])
-            bar.addAction(self.actions_[f"layout_{name}"])
+        for layout in LAYOUTS:
+            layouts.addAction(self.actions_[f"layout_{layout}"])
+            bar.addAction(self.actions_[f"layout_{layout}"])
         bar.addSeparator()
-        for tool in _TOOLS:
+        for tool in TOOLS:
             tools.addAction(self.actions_[tool])
             bar.addAction(self.actions_[tool])
         bar.addSeparator()
@@ -120,8 +114,12 @@ class MainWindow(QMainWindow):
         gap = QWidget()
         gap.setSizePolicy(gap.sizePolicy().Policy.Expanding, gap.sizePolicy().Policy.Preferred)
         bar.addWidget(gap)
-        for name in ("left_panel", "right_panel"):
-            bar.addAction(self.actions_[name])
+        sides: tuple[Literal["left", "right"], ...] = ("left", "right")
+        for side in sides:
+            action = self.actions_[f"{side}_panel"]
+            action.setIcon(QIcon(PanelIcon(side)))
+            bar.addAction(action)
+            bar.widgetForAction(action).setProperty("quiet", True)
         bar.addSeparator()
         bar.addAction(self.actions_["report"])
         self.addToolBar(bar)
@@ -131,59 +129,20 @@ class MainWindow(QMainWindow):
             themes.addAction(self.actions_[f"theme_{theme}"])
 
     def _connect(self) -> None:
-        handlers: dict[str, Callable[[], object]] = {
-            "open_folder": self.choose_folder,
-            "open_file": self.choose_file,
-            "open_demo": self.open_demo,
-            "close_exam": self.close_exam,
-            "quit": self.close,
-            "undo": lambda: self._on_page(lambda page: page.session.undo()),
-            "redo": lambda: self._on_page(lambda page: page.session.redo()),
-            "previous_phase": lambda: self._on_page(lambda page: page.step_phase(-1)),
-            "next_phase": lambda: self._on_page(lambda page: page.step_phase(1)),
-            "cine": lambda: self._on_page(lambda page: page.strip and page.strip.toggle_cine()),
-            "suggested": self._go_to_suggested,
-            "file_account": lambda: self._on_page(lambda page: page.exam.show_files()),
-            "previous_layout": lambda: self._on_page(lambda page: page.images.step_layout(-1)),
-            "next_layout": lambda: self._on_page(lambda page: page.images.step_layout(1)),
-            "subtraction": lambda: self._on_page(lambda page: page.strip and page.strip.toggle_mode("subtraction")),
-            "mip": lambda: self._on_page(lambda page: page.strip and page.strip.toggle_mode("mip")),
-            "slice_up": lambda: self._on_page(lambda page: page.step_slice(1)),
-            "slice_down": lambda: self._on_page(lambda page: page.step_slice(-1)),
-            "slices_up": lambda: self._on_page(lambda page: page.step_slice(5)),
-            "slices_down": lambda: self._on_page(lambda page: page.step_slice(-5)),
-            "first_slice": lambda: self._on_page(lambda page: page.go_to_slice(0)),
-            "last_slice": lambda: self._on_page(lambda page: page.go_to_slice(-1)),
-            "maximise": lambda: self._on_page(lambda page: page.maximise()),
-            "reset": lambda: self._on_page(lambda page: page.reset()),
-            "crosshair": lambda: self._on_page(lambda page: page.viewpoint.set(crosshair=self.actions_["crosshair"].isChecked())),
-            "smooth": lambda: self._on_page(lambda page: page.set_smooth(self.actions_["smooth"].isChecked())),
-            "left_panel": lambda: self._on_page(lambda page: page.exam.setVisible(self.actions_["left_panel"].isChecked())),
-            "right_panel": lambda: self._on_page(lambda page: page.right.setVisible(self.actions_["right_panel"].isChecked())),
-            "delete_mark": lambda: self._on_page(lambda page: page.tools.delete_selected()),
-            "escape": lambda: self._on_page(lambda page: page.escape()),
-            "predict": self.predict,
-            "heatmap": lambda: self._on_page(lambda page: page.heatmaps.toggle()),
-            "next_heatmap": lambda: self._on_page(lambda page: page.heatmaps.next_stream()),
-            "fainter": lambda: self._on_page(lambda page: page.heatmaps.fade(-0.1)),
-            "stronger": lambda: self._on_page(lambda page: page.heatmaps.fade(0.1)),
-            "train": self.open_training,
-            "report": self.open_report,
-            "keys": self.show_keys,
-            "about": self.show_about,
-        }
-        handlers |= {f"layout_{name}": partial(self._set_layout, name) for name in _LAYOUTS}
-        handlers |= {f"theme_{theme}": partial(self.set_theme, theme) for theme in THEMES}
-        handlers |= {tool: partial(self._set_tool, tool) for tool in _TOOLS}
-        handlers |= {f"phase_{number}": partial(self._show_phase, number - 1) for number in range(1, 10)}
-        for name, handler in handlers.items():
-            self.actions_[name].triggered.connect(lambda _checked=False, handler=handler: handler())
+        connect_actions(self)
         for page in (self.empty, self.failed):
             page.folderRequested.connect(self.choose_folder)
         self.empty.fileRequested.connect(self.choose_file)
         self.empty.demoRequested.connect(self.open_demo)
-        self.failed.retryRequested.connect(lambda: self._reopen and self._reopen())
-        self.loading.cancelRequested.connect(self.cancel_opening)
+        self.failed.retryRequested.connect(self.opening.again)
+        self.loading.cancelRequested.connect(self.opening.cancel)
+        self.opening.begun.connect(self._begin)
+        self.opening.told.connect(self.loading.say)
+        self.opening.progressed.connect(self.loading.show_progress)
+        self.opening.ready.connect(self._show_session)
+        self.opening.failed.connect(self._failed)
+        self.opening.cancelled.connect(self._cancelled)
+        self.opening.suggested.connect(self._words.setText)
         follow(self.application.trouble, self._show_trouble)
         self.actions_["crosshair"].setChecked(True)
         self.actions_["smooth"].setChecked(True)
@@ -206,84 +165,50 @@ class MainWindow(QMainWindow):
 
     def open_path(self, path: Path) -> None:
         """Open a folder, a file or a zip."""
-        self._reopen = lambda: self.open_path(path)
-        self._begin("Reading the exam")
-        self._task = self.application.open(path, self._choose, self._opened, self._failed, self.loading.show_progress)
+        self.opening.open_path(path)
 
     def open_demo(self) -> None:
         """Open the made-up patient."""
-        self._reopen = self.open_demo
-        self._begin("Making the demo patient")
-        self._task = self.application.open_demo(self._opened, self._failed, self.loading.show_progress)
-
-    def cancel_opening(self) -> None:
-        """Give up what is being read; an exam that was open before stays open."""
-        if self._task is not None:
-            self._task.cancel()
-            self._task = None
-        if self.page is not None:
-            self.stack.setCurrentWidget(self.page)
-        else:
-            self.empty.say("Opening was cancelled. Nothing was changed.")
-            self.stack.setCurrentWidget(self.empty)
-        self._page_changed()
+        self.opening.open_demo()
 
     def close_exam(self) -> None:
         """Close the exam; what was done is saved already."""
         self.application.close_session()
         self._drop_page()
         self.empty.say("")
-        self.stack.setCurrentWidget(self.empty)
-        self._page_changed()
+        self._show(self.empty)
+
+    @property
+    def idle(self) -> bool:
+        """True while nothing is being read, prepared or predicted."""
+        return self._assessing is None and not self.opening.busy
 
     def _begin(self, title: str) -> None:
         if self.page is not None:
             self.page.findings.flush()
-        if self._task is not None:
-            self._task.cancel()
-        self._assessing = None
+            self.page.assessment.show_idle()
+        self._assessing = None  # the application gives up what is under way for the exam before
         self.loading.begin(title)
-        self.stack.setCurrentWidget(self.loading)
         self.banner.clear()
-        self._page_changed()
+        self._show(self.loading)
 
-    def _choose(self, catalogue: Catalogue, answer: Callable[[Selection | None], None]) -> None:
-        from breastai_gui.views.choose_dialog import CatalogueDialog
-
-        dialog = CatalogueDialog(catalogue, self)
-
-        def finished(_result: int) -> None:
-            selection = dialog.selection()
-            answer(selection)
-            dialog.deleteLater()
-            if selection is None:
-                self.cancel_opening()
-
-        dialog.finished.connect(finished)
-        dialog.open()
+    def _cancelled(self) -> None:
+        """Show the exam that was open before, or none."""
+        self.empty.say("Opening was cancelled. Nothing was changed.")
+        self._show(self.page or self.empty)
 
     def _failed(self, sentence: str) -> None:
-        self._task = None
         self._drop_page()
         self.failed.show_sentence(sentence)
-        self.stack.setCurrentWidget(self.failed)
+        self._show(self.failed)
+
+    def _show(self, page: QWidget) -> None:
+        self.stack.setCurrentWidget(page)
         self._page_changed()
-
-    def _opened(self, session: Session) -> None:
-        from breastai_gui.views.reading.mri_pictures import first_look
-
-        self.loading.say("Preparing the images")
-        study, choices = session.study, session.choices
-        self._task = self.application.jobs.start(
-            lambda _task: first_look(study, choices),
-            lambda look: self._show_session(session, look),
-            lambda _error: self._failed("The images could not be prepared; what went wrong is in the program's log file."),
-        )
 
     def _show_session(self, session: Session, look: Look) -> None:
         from breastai_gui.views.reading.reading_page import ReadingPage
 
-        self._task = None
         self._drop_page()
         settings = self.application.settings
         opacity = min(1.0, max(0.05, float(settings["heatmap_opacity"])))
@@ -297,11 +222,10 @@ class MainWindow(QMainWindow):
         follow(session.changed, self._session_changed)
         self.actions_.give_to_images(page.images)
         self.stack.addWidget(page)
-        self.stack.setCurrentWidget(page)
+        self._show(page)
         page.take_focus()
         page.set_smooth(self.actions_["smooth"].isChecked())
-        self._page_changed()
-        self._suggest()
+        self.opening.suggest(page)
 
     def _drop_page(self) -> None:
         if self.page is not None:
@@ -310,47 +234,9 @@ class MainWindow(QMainWindow):
             self.stack.removeWidget(self.page)
             self.page.deleteLater()
             self.page = None
-        if self._suggesting is not None:
-            self._suggesting.cancel()
-        self._assessing = self._suggesting = self._suggested = None
+        self.opening.forget()
+        self._assessing = None
         self._words.setText("")
-
-    @property
-    def idle(self) -> bool:
-        """True while nothing is being read, prepared or predicted."""
-        return self._task is None and self._assessing is None and self._suggesting is None
-
-    # The suggested lesion -----------------------------------------------------------------------------------------
-
-    def _suggest(self) -> None:
-        """Look for the largest enhancing region and take the crosshair there, unless the person moved it meanwhile."""
-        page = self.page
-        if page is None or page.pictures is None or page.pictures.pre is None:
-            return
-        dce, pre, phases, start = page.pictures.dce, page.pictures.pre, page.pictures.phases, page.viewpoint.look.cursor_mm
-
-        def work(_task: Task) -> tuple[float, float, float] | None:
-            from breastai_gui.services.kinetics import suggested_lesion_mm
-
-            return suggested_lesion_mm(dce, pre, phases)
-
-        def done(found: tuple[float, float, float] | None) -> None:
-            self._suggesting = None
-            if self.page is not page or found is None:
-                return
-            self._suggested = found
-            if page.viewpoint.look.cursor_mm == start and page.session.choices.lesion_mm is None:
-                self._go_to_suggested()
-
-        def failed(_error: Exception) -> None:
-            self._suggesting = None
-
-        self._suggesting = self.application.jobs.start(work, done, failed)
-
-    def _go_to_suggested(self) -> None:
-        if self.page is not None and self._suggested is not None:
-            self.page.viewpoint.set(cursor_mm=self._suggested)
-            self._words.setText("Crosshair at the largest enhancing region: suggested, not a finding")
 
     # Predicting, report, training ---------------------------------------------------------------------------------
 
@@ -413,22 +299,6 @@ class MainWindow(QMainWindow):
 
     # Actions ------------------------------------------------------------------------------------------------------
 
-    def _on_page(self, act: Callable[[ReadingPage], object]) -> None:
-        if self.page is not None:
-            act(self.page)
-
-    def _set_layout(self, name: LayoutName) -> None:
-        if self.page is not None:
-            self.page.images.set_layout(name)
-
-    def _set_tool(self, tool: Tool) -> None:
-        if self.page is not None:
-            self.page.set_tool(tool)
-
-    def _show_phase(self, number: int) -> None:
-        if self.page is not None and self.page.strip is not None:
-            self.page.strip.show_number(number)
-
     def set_theme(self, theme: Theme) -> None:
         """Change the look of the whole program and keep it."""
         apply_theme(cast("QApplication", QApplication.instance()), theme)
@@ -470,7 +340,7 @@ class MainWindow(QMainWindow):
         if page is None:
             return
         there = page.images.available()
-        for name in _LAYOUTS:
+        for name in LAYOUTS:
             self.actions_[f"layout_{name}"].setVisible(name in there)
             self.actions_[f"layout_{name}"].setChecked(name == page.images.layout_name)
         self.actions_[page.viewpoint.look.tool].setChecked(True)
@@ -512,8 +382,7 @@ class MainWindow(QMainWindow):
         settings = self.application.settings
         settings["window_geometry"] = bytes(self.saveGeometry().toBase64().data()).decode("ascii")
         self._drop_page()
-        if self._task is not None:
-            self._task.cancel()
+        self.opening.give_up()
         self.application.close()
         super().closeEvent(event)
 

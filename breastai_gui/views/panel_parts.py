@@ -22,6 +22,7 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
+from breastai_gui.resource import resource
 from breastai_gui.views.plain_text import literal_caption, literal_tooltip
 
 if TYPE_CHECKING:
@@ -59,6 +60,21 @@ QHeaderView::section { background: transparent; border: none; border-bottom: 1px
 QTableView { border: 1px solid palette(mid); border-radius: 3px; }
 """
 """Tables in panels: quiet headings, no grid."""
+
+
+def visible_boxes(widget: QWidget) -> None:
+    """Draw check boxes and radio buttons of a widget with a rim that is seen on dark ground; Fusion's own is darker than it."""
+    check = resource("icons").joinpath("check.png").as_posix()
+    both = "QCheckBox::indicator, QTableView::indicator"
+    widget.setStyleSheet(
+        widget.styleSheet()
+        + f"{both} {{ width: 12px; height: 12px; border: 1px solid palette(placeholder-text); border-radius: 2px; }}"
+        + "QCheckBox::indicator:checked, QTableView::indicator:checked"
+        + f'{{ background: palette(highlight); border-color: palette(highlight); image: url("{check}"); }}'
+        + "QRadioButton::indicator { width: 12px; height: 12px; border: 1px solid palette(placeholder-text); border-radius: 7px; }"
+        + "QRadioButton::indicator:checked { border: 4px solid palette(highlight); width: 6px; height: 6px; background: white; }"
+    )
+
 
 _DARK = Tones(
     human=QColor("#93aac4"),
@@ -349,10 +365,7 @@ def link(words: str, pressed: Callable[[], object], *, tip: str = "") -> QPushBu
     button = QPushButton(literal_caption(words))
     button.setFlat(True)
     button.setCursor(Qt.CursorShape.PointingHandCursor)
-    colour = tones().ask.name()
-    button.setStyleSheet(
-        f"QPushButton {{ color: {colour}; border: none; padding: 0; background: transparent; text-decoration: underline; }}"
-    )
+    button.setStyleSheet("QPushButton { color: palette(link); border: none; padding: 0; background: none; text-decoration: underline; }")
     button.setToolTip(literal_tooltip(tip))
     button.clicked.connect(lambda _checked=False: pressed())
     return button

@@ -5,8 +5,8 @@ from __future__ import annotations
 from string import Template
 from typing import TYPE_CHECKING, Literal
 
-from PySide6.QtCore import Qt
-from PySide6.QtGui import QColor, QGuiApplication, QPalette
+from PySide6.QtCore import QRect, QRectF, QSize, Qt
+from PySide6.QtGui import QColor, QGuiApplication, QIcon, QIconEngine, QPainter, QPalette, QPen, QPixmap
 
 from breastai_gui.resource import resource
 
@@ -111,3 +111,38 @@ def _palette(kind: Literal["dark", "light"]) -> QPalette:
     for name in ("WindowText", "Text", "ButtonText"):
         palette.setColor(QPalette.ColorGroup.Disabled, QPalette.ColorRole[name], QColor(_SHEET[kind]["disabled"]))
     return palette
+
+
+class PanelIcon(QIconEngine):
+    """A window with its left or right part filled, drawn in the colours of the theme in force."""
+
+    def __init__(self, side: Literal["left", "right"]) -> None:
+        super().__init__()
+        self._side: Literal["left", "right"] = side
+
+    def paint(self, painter: QPainter, rect: QRect, _mode: QIcon.Mode, _state: QIcon.State) -> None:
+        """Draw it."""
+        ink = QGuiApplication.palette().color(QPalette.ColorRole.WindowText)
+        area = QRectF(rect).adjusted(1.5, 2.5, -1.5, -2.5)
+        painter.setRenderHint(QPainter.RenderHint.Antialiasing)
+        painter.setPen(QPen(ink, 1.2))
+        painter.setBrush(Qt.BrushStyle.NoBrush)
+        painter.drawRoundedRect(area, 2, 2)
+        part = QRectF(area)
+        part.setWidth(0.36 * area.width())
+        if self._side == "right":
+            part.moveRight(area.right())
+        painter.fillRect(part, ink)
+
+    def pixmap(self, size: QSize, mode: QIcon.Mode, state: QIcon.State) -> QPixmap:
+        """Return it as a picture."""
+        picture = QPixmap(size)
+        picture.fill(Qt.GlobalColor.transparent)
+        painter = QPainter(picture)
+        self.paint(painter, QRect(0, 0, size.width(), size.height()), mode, state)
+        painter.end()
+        return picture
+
+    def clone(self) -> QIconEngine:
+        """Return another one like it."""
+        return PanelIcon(self._side)

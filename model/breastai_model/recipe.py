@@ -12,6 +12,8 @@ from typing import Any, Literal
 PREPARATION = 1
 """Version of `breastai_model.prepare`: raised whenever the same case would give other tensors."""
 LONGEST_JSON = 64 * 1024
+MOST_VOXELS = 2**25
+"""Of one breast; the paper's has 2**21.6."""
 
 Layout = Literal["sequence", "channels"]
 TrainedOn = Literal["synthetic", "patients"]
@@ -143,6 +145,8 @@ class Recipe:
             for number in value if isinstance(value, tuple) else (value,):
                 if not (math.isfinite(number) and low <= number <= high):
                     raise RecipeError(f"The recipe's {name} must lie between {low:g} and {high:g}.")
+        if math.prod(self.mri_shape) > MOST_VOXELS:
+            raise RecipeError(f"The recipe's mri_shape has more than {MOST_VOXELS} voxels.")
         if len(self.post_times_s) != self.phases - 1 or list(self.post_times_s) != sorted(self.post_times_s):
             raise RecipeError("The recipe's post_times_s must rise and name every phase after contrast.")
         if not 1 <= len(self.staf_widths) <= 16 or len(self.temporal_strides) != len(self.staf_widths):

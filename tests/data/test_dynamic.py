@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
-from dicom_files import OTHER_PATIENT, enhancing, uid, write_dce, write_enhanced, write_ultrasound
 
 from breastai_gui.data.study import DEMO_UID_ROOT, ReadError
+from dicom_files import OTHER_PATIENT, enhancing, uid, write_dce, write_enhanced, write_ultrasound
 
 if TYPE_CHECKING:
     from collections.abc import Callable

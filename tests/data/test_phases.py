@@ -146,7 +146,16 @@ def test_without_enhancement_only_the_files_can_tell() -> None:
 
 @pytest.mark.parametrize(
     ("text", "seconds"),
-    [("093015.5", 34215.5), ("0930", 34200.0), ("09:30:15", 34215.0), ("", None), ("25", None), ("9x", None), ("096000", None), ("12.x", None)],
+    [
+        ("093015.5", 34215.5),
+        ("0930", 34200.0),
+        ("09:30:15", 34215.0),
+        ("", None),
+        ("25", None),
+        ("9x", None),
+        ("096000", None),
+        ("12.x", None),
+    ],
 )
 def test_seconds_of_day(text: str, seconds: float | None) -> None:
     assert seconds_of_day(text) == seconds

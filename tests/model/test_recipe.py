@@ -41,6 +41,7 @@ def changed(**changes: object) -> str:
         changed(preset="{{ config }}"),
         changed(mri_shape=[8, 32]),
         changed(mri_shape=[8, 32, 10**9]),
+        changed(mri_shape=[1024, 1024, 1024]),
         changed(mri_spacing_mm=[6.0, 2.0, "2"]),
         changed(staf_widths=[64] * 1000),
         changed(staf_widths=[30, 60]),

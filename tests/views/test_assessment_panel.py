@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import pytest
 from PySide6.QtWidgets import QApplication, QLabel, QPushButton, QWidget
-from pytestqt.qtbot import QtBot
 
 from breastai_gui.services.assess import DEMONSTRATION_SENTENCE, Assessment
 from breastai_gui.services.session import Session
@@ -15,6 +15,9 @@ from breastai_gui.views.reading.assessment_panel import AssessmentPanel
 from breastai_gui.views.reading.viewpoint import Viewpoint
 from breastai_model.case import TaskPrediction
 from phantoms import simple_assessment, simple_study
+
+if TYPE_CHECKING:
+    from pytestqt.qtbot import QtBot
 
 
 def words(widget: QWidget) -> str:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import datetime as dt
+from typing import TYPE_CHECKING
 
 from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QDialogButtonBox, QLabel, QRadioButton
-from pytestqt.qtbot import QtBot
 
 from breastai_gui.data.study import Candidate, Catalogue, Patient, Selection
 from breastai_gui.views.choose_dialog import CatalogueDialog
+
+if TYPE_CHECKING:
+    from pytestqt.qtbot import QtBot
 
 ANNA = Patient("1", "Anna^A", "19700101", "F")
 BETA = Patient("2", "<b>Beta</b>^B", "19600101", "F")

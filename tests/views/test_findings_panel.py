@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pytest
 from PySide6.QtTest import QTest
 from PySide6.QtWidgets import QApplication, QLabel
-from pytestqt.qtbot import QtBot
 
 from breastai_gui.services.annotations import DCE, Annotation
 from breastai_gui.services.session import Reading, Session
 from breastai_gui.views.reading.findings_panel import FindingsPanel
 from breastai_gui.views.reading.viewpoint import Viewpoint
 from phantoms import simple_study
+
+if TYPE_CHECKING:
+    from pytestqt.qtbot import QtBot
 
 RULER = Annotation("r", "ruler", DCE, ((48.0, -40.0, 10.0), (72.0, -40.0, 10.0)), (0.0, 0.0, 1.0), "long <b>axis</b>")
 ELLIPSE = Annotation("e", "ellipse", "view-02", ((30.0, 40.0), (90.0, 120.0)), None)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 from PySide6.QtCore import QPoint, QPointF, Qt
 from PySide6.QtTest import QTest
 from PySide6.QtWidgets import QApplication, QLineEdit
-from pytestqt.qtbot import QtBot
 
 from breastai_gui.services.annotations import DCE, Annotation, measure
 from breastai_gui.services.planes import PlaneCut, PlaneName
@@ -21,6 +21,9 @@ from breastai_gui.views.reading.mark_tools import MarkTools, PaneMarks
 from breastai_gui.views.reading.ultrasound_focus import UltrasoundFocus
 from breastai_gui.views.reading.viewpoint import Look, Tool, Viewpoint
 from phantoms import LESION_MM, simple_study
+
+if TYPE_CHECKING:
+    from pytestqt.qtbot import QtBot
 
 
 class Bench:
@@ -289,7 +292,7 @@ def test_a_mark_outside_the_picture_is_brought_back_onto_it(qtbot: QtBot) -> Non
     bench = Bench(qtbot)
     bench.tool("ruler")
     bench.drag(bench.at(40, 70), QPoint(599, 170))
-    row, column = bench.pane.from_points(bench.only.points[1]) or (np.nan, np.nan)
+    _row, column = bench.pane.from_points(bench.only.points[1]) or (np.nan, np.nan)
     assert column <= bench.cut.shape[1] - 0.5
 
 

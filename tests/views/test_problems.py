@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from PySide6.QtWidgets import QApplication, QLabel
-from pytestqt.qtbot import QtBot
 
 from breastai_gui.views.problems import ProblemBanner
+
+if TYPE_CHECKING:
+    from pytestqt.qtbot import QtBot
 
 
 def words(banner: ProblemBanner) -> str:

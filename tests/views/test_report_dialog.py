@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from PySide6.QtWidgets import QApplication, QLabel
-from pytestqt.qtbot import QtBot
 
 from breastai_gui.services.annotations import Annotation
 from breastai_gui.services.application import Application
@@ -17,6 +15,12 @@ from breastai_gui.services.session import Reading, Session
 from breastai_gui.views.gui_thread import GuiThread
 from breastai_gui.views.report.report_dialog import ReportDialog, contents
 from phantoms import simple_assessment, simple_study
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from pytestqt.qtbot import QtBot
 
 
 @pytest.fixture

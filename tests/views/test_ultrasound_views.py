@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 from PySide6.QtCore import QPoint, Qt
 from PySide6.QtTest import QTest
 from PySide6.QtWidgets import QApplication, QLabel
-from pytestqt.qtbot import QtBot
 
-from breastai_gui.data.study import Study
 from breastai_gui.services.assess import DEMONSTRATION_SENTENCE, case_of, chosen_views
 from breastai_gui.services.session import Session
 from breastai_gui.views.reading.ultrasound_focus import UltrasoundFocus
@@ -19,6 +18,11 @@ from breastai_gui.views.reading.ultrasound_grid import UltrasoundGrid
 from breastai_gui.views.reading.ultrasound_heat import on_pixels, view_heat
 from breastai_gui.views.reading.viewpoint import Look, Viewpoint
 from phantoms import simple_assessment, simple_study
+
+if TYPE_CHECKING:
+    from pytestqt.qtbot import QtBot
+
+    from breastai_gui.data.study import Study
 
 
 def grid_of(qtbot: QtBot, session: Session, viewpoint: Viewpoint | None = None) -> UltrasoundGrid:

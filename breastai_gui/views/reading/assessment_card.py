@@ -204,7 +204,7 @@ class AssessmentCard(Card):
         learnt = "learnt from made-up patients" if assessment.trained_on == "synthetic" else "learnt from patients"
         device = Chip(prediction.device.upper(), "ask" if prediction.device_note else "muted")
         device.setToolTip(literal_tooltip(f"{prediction.engine}, {prediction.precision}, {prediction.seconds:.1f} s"))
-        self.box.addLayout(row(Text(f"{learnt} · {prediction.seconds:.1f} s", tone="muted", size=-0.5, wrap=False), 1, device))
+        self.box.addLayout(row(Text(learnt, tone="muted", size=-0.5, wrap=False), 1, device))
         if prediction.device_note:
             self.box.addWidget(Text(f"⚠ {prediction.device_note}", tone="ask", size=-0.5))
 

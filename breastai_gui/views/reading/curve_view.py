@@ -53,7 +53,7 @@ class CurveView(QWidget):
             return "No signal before contrast here"
         peak = f"peak {max(self.curve.percent):+.0f} %"
         named = [word for word in (self.curve.initial, self.curve.delayed) if word is not None]
-        kind = ", ".join(named) if named else "no type: times unknown" if self.curve.times_s is None else ""
+        kind = ", ".join(named) if named else ""
         return f"{peak} · {kind}" if kind else peak
 
     def _looked(self, before: Look, after: Look) -> None:
@@ -92,11 +92,16 @@ class CurveView(QWidget):
         line = metrics.height()
         head = QRectF(8, 3, self.width() - 16, line)
         painter.setPen(palette.color(QPalette.ColorRole.Text))
+        if self.curve is not None and self.curve.percent is not None:
+            unit = "s from injection" if self.curve.times_s is not None else "phases, times unknown"
+            painter.setPen(colours.muted)
+            painter.drawText(head, int(Qt.AlignmentFlag.AlignRight), unit)
+            head.setRight(head.right() - metrics.horizontalAdvance(unit) - 8)
+            painter.setPen(palette.color(QPalette.ColorRole.Text))
         words = metrics.elidedText(self.summary(), Qt.TextElideMode.ElideRight, head.width())
         painter.drawText(head, int(Qt.AlignmentFlag.AlignLeft), words)
         if self.curve is None or self.curve.percent is None:
             return
-        unit = "s from injection" if self.curve.times_s is not None else "phase"
         across = np.asarray(self.curve.times_s if self.curve.times_s is not None else np.arange(len(self.curve.phases)), dtype=float)
         percent = np.asarray(self.curve.percent)
         area = QRectF(metrics.horizontalAdvance("−000 %") + 8, line + 8, 0, 0)
@@ -118,7 +123,7 @@ class CurveView(QWidget):
             painter.setPen(colours.muted)
             box = QRectF(0, y - line / 2, area.left() - 5, line)
             painter.drawText(box, int(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter), f"{level:.0f} %")
-        self._draw_axis(painter, area, metrics, across, unit, colours.muted)
+        self._draw_axis(painter, area, metrics, across, colours.muted)
         points = [place(float(x), float(y)) for x, y in zip(across, percent, strict=True)]
         painter.setPen(QPen(colours.human, 2))
         painter.drawPolyline(QPolygonF(points))
@@ -129,16 +134,13 @@ class CurveView(QWidget):
             size = 5.0 if shown else 3.5
             painter.drawEllipse(point, size, size)
 
-    def _draw_axis(
-        self, painter: QPainter, area: QRectF, metrics: QFontMetricsF, across: NDArray[np.float64], unit: str, ink: QColor
-    ) -> None:
+    def _draw_axis(self, painter: QPainter, area: QRectF, metrics: QFontMetricsF, across: NDArray[np.float64], ink: QColor) -> None:
         """Name the first, the last and as many phases between as have room; times in seconds, else the phases' names."""
         assert self.curve is not None
         names = [f"{x:.0f}" for x in across] if self.curve.times_s is not None else [self._pictures.name(p) for p in self.curve.phases]
         left, right = float(across.min()), max(float(across.max()), float(across.min()) + 1)
         painter.setPen(ink)
         y = area.bottom() + 2
-        unit_width = metrics.horizontalAdvance(unit)
         taken = -1e9
         for x, name in zip(across, names, strict=True):
             at = area.left() + (float(x) - left) / (right - left) * area.width()
@@ -146,11 +148,8 @@ class CurveView(QWidget):
             begin = max(0.0, min(at - width / 2, self.width() - width - 2))
             if begin < taken + 6:
                 continue
-            if begin + width > self.width() - unit_width - 10:
-                break
             painter.drawText(QPointF(begin, y + metrics.ascent()), name)
             taken = begin + width
-        painter.drawText(QPointF(self.width() - unit_width - 6, y + metrics.ascent()), unit)
 
 
 def _ticks(low: float, high: float, count: int) -> list[float]:

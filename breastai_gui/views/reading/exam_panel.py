@@ -14,7 +14,9 @@ from breastai_gui.views.reading.phase_table import PhaseTable
 from breastai_gui.views.reading.question_cards import QuestionCards
 
 if TYPE_CHECKING:
+    from breastai_gui.data.study import Problem
     from breastai_gui.services.session import Session
+    from breastai_gui.views.panel_parts import Tone
     from breastai_gui.views.reading.viewpoint import Viewpoint
 
 
@@ -73,16 +75,22 @@ class ExamPanel(QWidget):
         if not problems:
             return
         fold = Fold(f"Problems ({len(problems)})")
-        for problem in sorted(problems, key=lambda problem: not problem.stops):
-            card = Card("stop" if problem.stops else "muted")
-            sign = "✖" if problem.stops else "⚠"
-            card.box.addWidget(Text(f"{sign} {problem.text}", size=-0.5))
+        for problem in problems:
+            if problem.stops:
+                fold.box.addWidget(self._problem_card((problem,), "stop"))
+        if told := tuple(problem for problem in problems if not problem.stops):
+            fold.box.addWidget(self._problem_card(told, "muted"))
+        self._column.box.insertWidget(1 if any(problem.stops for problem in problems) else self._column.box.count(), fold)
+
+    def _problem_card(self, problems: tuple[Problem, ...], tone: Tone) -> Card:
+        card = Card(tone)
+        for problem in problems:
+            card.box.addWidget(Text(f"{'✖' if problem.stops else '⚠'} {problem.text}", size=-0.5))
             if problem.stops:
                 card.box.addWidget(Text("MRI is looked at, but not assessed.", tone="muted", size=-0.5))
             if problem.file:
                 card.box.addWidget(ElidedText(one_line(problem.file), tone="muted", size=-1))
-            fold.box.addWidget(card)
-        self._column.box.insertWidget(1 if any(problem.stops for problem in problems) else self._column.box.count(), fold)
+        return card
 
     def _others(self) -> None:
         others = self._session.study.others
@@ -124,5 +132,5 @@ class ExamPanel(QWidget):
             self._ultrasound.setText("–  No ultrasound")
         else:
             used, found = len(chosen_views(study, choices)), len(study.ultrasound)
-            self._ultrasound.setText(f"✓  Ultrasound: {used} of {found} views used")
+            self._ultrasound.setText(f"✓  Ultrasound: {used} of {found} used")
         self._ultrasound.set_tone("text" if study.ultrasound else "muted")

@@ -18,7 +18,7 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
-from breastai_gui.views.panel_parts import TABLE_STYLE, Text, row
+from breastai_gui.views.panel_parts import TABLE_STYLE, Text, row, visible_boxes
 from breastai_gui.views.plain_text import literal_tooltip, one_line
 
 if TYPE_CHECKING:
@@ -100,6 +100,7 @@ class FileAccountDialog(QDialog):
         self.table.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
         self.table.horizontalHeader().setSectionResizeMode(QHeaderView.ResizeMode.Stretch)
         self.only_unused = QCheckBox("Only files that are not used")
+        visible_boxes(self.only_unused)
         self.only_unused.toggled.connect(self._filter)
         copy = QPushButton("Copy")
         copy.setToolTip("Copy the table as text, one line a file")

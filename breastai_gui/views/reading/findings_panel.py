@@ -200,7 +200,7 @@ class FindingsPanel(QWidget):
     # Drawing anew -------------------------------------------------------------------------------------------------
 
     def _refresh(self) -> None:
-        marks = self._session.annotations
+        marks = tuple({mark.id: mark for mark in self._session.annotations}.values())
         kept = {mark.id for mark in marks}
         for mark_id in [known for known in self._rows if known not in kept]:
             gone = self._rows.pop(mark_id)
@@ -229,4 +229,4 @@ class FindingsPanel(QWidget):
     @property
     def rows(self) -> tuple[MarkRow, ...]:
         """The marks as listed."""
-        return tuple(self._rows[mark.id] for mark in self._session.annotations)
+        return tuple(self._rows[mark_id] for mark_id in {mark.id: mark for mark in self._session.annotations})

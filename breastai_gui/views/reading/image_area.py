@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Literal
 from PySide6.QtCore import Qt, Signal
 from PySide6.QtWidgets import QSplitter, QVBoxLayout, QWidget
 
+from breastai_gui.views.reading.image_pane import ImagePane
+
 if TYPE_CHECKING:
     from breastai_gui.services.planes import PlaneName
     from breastai_gui.views.reading.slice_view import SliceView
@@ -120,9 +122,19 @@ class ImageArea(QWidget):
         alone = not there & {"axial", "sagittal", "coronal", "volume"}
         self._ultrasound.setOrientation(Qt.Orientation.Horizontal if alone else Qt.Orientation.Vertical)
         self._whole.setSizes([380, 620, 380] if "volume" in there and "volume" in self._cells else self._shares())
-        self._mri.setSizes([580, 420])
+        lower = round(1000 * self._lower_share())
+        self._mri.setSizes([1000 - lower, lower])
         self._lower.setSizes([500, 500])
         self._ultrasound.setSizes([560, 440])
+
+    def _lower_share(self) -> float:
+        """Return how much of the height sagittal and coronal planes can use: a thin slab leaves more to the axial one."""
+        heights = [
+            pane.picture.shape[0] * pane.spacing_mm[0] / (pane.picture.shape[1] * pane.spacing_mm[1])
+            for name in ("sagittal", "coronal")
+            if isinstance(pane := self._cells.get(name), ImagePane) and pane.picture is not None and pane.spacing_mm is not None
+        ]
+        return min(0.42, max(0.27, 0.5 * max(heights, default=1.0) + 0.12))
 
     def _shares(self) -> list[int]:
         return [620, 0, 380] if "volume" in self._cells else [620, 380]

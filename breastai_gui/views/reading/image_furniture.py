@@ -29,7 +29,7 @@ class Furniture:
     letters
         Patient-orientation letters at the four edges, or None.
     top_left, top_right, bottom_left, bottom_right
-        Lines of text; what finds no room is left out from the end.
+        Lines of text; what finds no room is left out from the end. A line "long|short" has two forms.
     badge
         (text, colour) of a line of its own under the top-left text, or None.
     crosshair
@@ -166,6 +166,10 @@ class Furniture:
 
 
 def _cut(text: str, metrics: QFontMetricsF, width: float) -> str:
+    for form in text.split("|"):
+        text = form
+        if metrics.horizontalAdvance(form) <= width:
+            break
     return metrics.elidedText(text, Qt.TextElideMode.ElideRight, width)
 
 

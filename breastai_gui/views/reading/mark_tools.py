@@ -17,6 +17,8 @@ from breastai_gui.views.reading.mark_drawing import MarkDrawing, Sight
 from breastai_gui.views.reading.mark_outline import see
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from numpy.typing import NDArray
 
     from breastai_gui.services.session import Session
@@ -100,7 +102,8 @@ class PaneMarks(QObject):
         pane.drawReleased.connect(self._release)
         pane.drawFinished.connect(self._finish)
         pane.hovered.connect(self._hovered)
-        pane.viewport().installEventFilter(self)
+        self._port = pane.viewport()  # asked for once: events still come while the pane is being taken apart
+        self._port.installEventFilter(self)
         pane.installEventFilter(self)
         follow(tools.session.changed, self.redraw)
         follow(tools.viewpoint.changed, self._looked)
@@ -297,13 +300,14 @@ class PaneMarks(QObject):
         """Take the mouse where it grips a mark, and the keys that belong to marks."""
         if isinstance(event, QKeyEvent):
             return self._key(watched, event)
-        if watched is self._pane.viewport() and isinstance(event, QMouseEvent):
+        if watched is self._port and isinstance(event, QMouseEvent):
             return self._mouse(event)
         return False
 
     def _key(self, watched: QObject, event: QKeyEvent) -> bool:
         if event.type() not in (QEvent.Type.KeyPress, QEvent.Type.ShortcutOverride):
             return False
+        action: Callable[[], object]
         key, press = event.key(), event.type() == QEvent.Type.KeyPress
         if watched is self._note:
             if key == Qt.Key.Key_Escape:
@@ -313,9 +317,9 @@ class PaneMarks(QObject):
         if key in (Qt.Key.Key_Return, Qt.Key.Key_Enter) and len(self._draft) >= 3 and self._pane.tool == "polygon":
             action = self._close
         elif key == Qt.Key.Key_Escape and (self._draft or self._grip is not None or self._tools.selected is not None):
-            action = self._tools.cancel  # type: ignore[assignment]
+            action = self._tools.cancel
         elif key in (Qt.Key.Key_Delete, Qt.Key.Key_Backspace) and self._tools.selected is not None and not self._draft:
-            action = self._tools.delete_selected  # type: ignore[assignment]
+            action = self._tools.delete_selected
         else:
             return False
         event.accept()

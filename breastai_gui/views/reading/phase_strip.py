@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from breastai_gui.services.session import Session
     from breastai_gui.views.reading.mri_pictures import MriPictures
-    from breastai_gui.views.reading.viewpoint import Look, Viewpoint
+    from breastai_gui.views.reading.viewpoint import Look, PictureMode, Viewpoint
 
 CINE_MS = 450
 """Each phase is shown so long while they run."""
@@ -45,11 +45,11 @@ class PhaseButton(QAbstractButton):
         """Room for both lines."""
         metrics = self.fontMetrics()
         width = max(metrics.horizontalAdvance(self._name), metrics.horizontalAdvance(self._when))
-        return QSize(max(44, width + 14), 2 * metrics.height() + 10)
+        return QSize(max(44, min(width, 76) + 14), 2 * metrics.height() + 10)
 
     def minimumSizeHint(self) -> QSize:
-        """As narrow as the longer line."""
-        return QSize(self.sizeHint().width() - 6, self.sizeHint().height())
+        """Many phases leave room for a number only."""
+        return QSize(22, self.sizeHint().height())
 
     def paintEvent(self, _event: QPaintEvent) -> None:
         """Draw the frame and both lines."""
@@ -81,12 +81,19 @@ class PhaseButton(QAbstractButton):
         font = self.font()
         font.setBold(True)
         painter.setFont(font)
-        painter.drawText(upper, Qt.AlignmentFlag.AlignCenter, self._name)
+        self._draw_words(painter, upper, self._name)
         font.setBold(False)
         painter.setFont(font)
         if not self.isChecked():
             painter.setPen(colours.muted)
-        painter.drawText(lower, Qt.AlignmentFlag.AlignCenter, self._when)
+        self._draw_words(painter, lower, self._when)
+
+    @staticmethod
+    def _draw_words(painter: QPainter, area: QRectF, words: str) -> None:
+        """Draw them as far as they have room; the tooltip says all."""
+        room = area.width() - 4
+        fits = next((each for each in (words, words.replace("unknown", "?")) if painter.fontMetrics().horizontalAdvance(each) <= room), "")
+        painter.drawText(area, Qt.AlignmentFlag.AlignCenter, fits)
 
 
 class Line(QWidget):
@@ -96,7 +103,11 @@ class Line(QWidget):
         super().__init__()
         self.row = QHBoxLayout(self)
         self.row.setContentsMargins(0, 0, 0, 0)
-        self.row.setSpacing(7)
+        self.set_close(False)
+
+    def set_close(self, close: bool) -> None:
+        """Put the buttons closer together."""
+        self.row.setSpacing(2 if close else 7)
 
     def paintEvent(self, _event: QPaintEvent) -> None:
         """Draw the line behind the buttons."""
@@ -164,7 +175,7 @@ class PhaseStrip(QWidget):
         if number < len(phases):
             self._viewpoint.set(phase=phases[number])
 
-    def toggle_mode(self, mode: str) -> None:
+    def toggle_mode(self, mode: PictureMode) -> None:
         """Show subtraction or projection, or the phase again."""
         look = self._viewpoint.look
         if look.mode == mode:
@@ -243,7 +254,7 @@ class PhaseStrip(QWidget):
             button = PhaseButton(
                 phase,
                 "out" if name == "–" else name,
-                "time unknown" if time is None and dce.phase_count <= 5 else "? s" if time is None else f"{time:.0f} s",
+                "time unknown" if time is None else f"{time:.0f} s",
                 used=phase in used,
                 assumed=dce.time_origin == "assumed",
             )
@@ -252,6 +263,7 @@ class PhaseStrip(QWidget):
             self._line.row.addWidget(button)
             made.append(button)
         self.buttons = tuple(made)
+        self._line.set_close(len(made) > 8)
 
     def _tip(self, phase: int, used: bool) -> str:
         dce = self._pictures.dce

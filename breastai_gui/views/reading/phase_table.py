@@ -9,7 +9,7 @@ from PySide6.QtCore import Qt, Signal
 from PySide6.QtWidgets import QAbstractItemView, QHeaderView, QPushButton, QTableWidget, QTableWidgetItem, QVBoxLayout, QWidget
 
 from breastai_gui.services.assess import chosen_phases
-from breastai_gui.views.panel_parts import TABLE_STYLE, Text, bold_font, follow, row, tones
+from breastai_gui.views.panel_parts import TABLE_STYLE, Text, bold_font, follow, row, tones, visible_boxes
 from breastai_gui.views.plain_text import literal_tooltip, one_line
 
 if TYPE_CHECKING:
@@ -74,7 +74,7 @@ class PhaseTable(QWidget):
         self._up = self._button("▲", "Move this phase earlier", lambda: self._move(-1))
         self._down = self._button("▼", "Move this phase later", lambda: self._move(1))
         self._pre = self._button("Is pre", "This phase was taken before contrast", self._mark_pre)
-        self._confirm = self._button("Confirm", "The table is right as it stands", self.confirm)
+        self._confirm = self._button("Confirm this table", "The table is right as it stands", self.confirm)
         self._as_read = self._button("Reset", "Back to the phases as read", self._reset)
         self._note = Text(tone="muted", size=-0.5)
         self._evidence = Text(tone="muted", size=-0.5)
@@ -82,7 +82,8 @@ class PhaseTable(QWidget):
         box.setContentsMargins(0, 0, 0, 0)
         box.setSpacing(5)
         box.addWidget(self._table)
-        box.addLayout(row(self._up, self._down, self._pre, 1, self._as_read, self._confirm, spacing=4))
+        box.addLayout(row(self._up, self._down, self._pre, 1, self._as_read, spacing=4))
+        box.addWidget(self._confirm)
         box.addWidget(self._note)
         box.addWidget(self._evidence)
         follow(session.changed, self._refresh)
@@ -109,6 +110,7 @@ class PhaseTable(QWidget):
         header.setDefaultAlignment(Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignVCenter)
         table.verticalHeader().setDefaultSectionSize(table.fontMetrics().height() + 8)
         table.setStyleSheet(TABLE_STYLE)
+        visible_boxes(table)
         table.itemChanged.connect(self._ticked)
         table.currentCellChanged.connect(self._selected)
         return table

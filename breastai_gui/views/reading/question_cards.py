@@ -91,8 +91,8 @@ class QuestionCards(QWidget):
         study = self._session.study
         if question.kind == "same_patient":
             return [
-                self._button("Yes, one patient", lambda: self._choose(same_patient=True)),
-                self._button("No, keep apart", self._keep_apart),
+                self._button("Same patient", lambda: self._choose(same_patient=True)),
+                self._button("Keep apart", self._keep_apart),
             ]
         if question.kind == "side":
             # As the reader sees the patient: her right breast stands on the left.
@@ -119,7 +119,7 @@ class QuestionCards(QWidget):
     def _button(self, words: str, pressed: Callable[[], None]) -> QPushButton:
         button = QPushButton(literal_caption(words))
         button.setAutoDefault(False)
-        button.setStyleSheet("QPushButton { padding: 3px 8px; }")
+        button.setStyleSheet("QPushButton { padding: 3px 6px; }")
         button.setMinimumWidth(30)
         button.clicked.connect(lambda _checked=False: pressed())
         return button
@@ -145,7 +145,7 @@ class QuestionCards(QWidget):
         grid.addWidget(Text("Ultrasound", tone="muted", size=-0.5, wrap=False), 0, 2)
         different = study.patient_mismatch
         for at, (what, mine, theirs) in enumerate(_identity_rows(study.patient, other), start=1):
-            sign = "≠ " if what in different else ""
+            sign = "≠\N{NO-BREAK SPACE}" if what in different else ""
             grid.addWidget(Text(_SHORT[what], tone="muted", size=-0.5, wrap=False), at, 0)
             for column, words in ((1, mine), (2, theirs)):
                 value = Text(
@@ -160,11 +160,18 @@ class QuestionCards(QWidget):
         return grid
 
 
+_BREAK_AT = 8
 _SHORT = {"name": "Name", "patient ID": "ID", "birth date": "Born", "sex": "Sex"}
 
 
 def _short(words: str) -> str:
-    return words if len(words) <= 60 else f"{words[:59]}…"
+    """Return at most 60 characters that break anywhere: an ID that is cut off at the edge could look like another."""
+    cut = words if len(words) <= 60 else f"{words[:59]}…"
+    return " ".join("\N{ZERO WIDTH SPACE}".join(_pieces(word)) for word in cut.split(" "))
+
+
+def _pieces(word: str) -> list[str]:
+    return [word] if len(word) <= _BREAK_AT else [word[at : at + 4] for at in range(0, len(word), 4)]
 
 
 def _identity_rows(mine: Patient, theirs: Patient) -> list[tuple[str, str, str]]:

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from breastai_gui.services.planes import PlaneName
     from breastai_gui.services.session import Session
-    from breastai_gui.views.reading.viewpoint import Look, Tool
+    from breastai_gui.views.reading.viewpoint import Look, PictureMode, Tool
 
 LEFT_PX, RIGHT_PX = 250, 286
 """Widths of the panels when the page opens."""
@@ -163,6 +163,21 @@ class ReadingPage(QWidget):
         """Show an earlier or later phase."""
         if self.active is not None:
             self.active.step_phase(steps)
+
+    def show_phase(self, number: int) -> None:
+        """Show the phase with that place among the used ones; 0 is the first."""
+        if self.strip is not None:
+            self.strip.show_number(number)
+
+    def toggle_mode(self, mode: PictureMode) -> None:
+        """Show subtraction or projection, or the phase again."""
+        if self.strip is not None:
+            self.strip.toggle_mode(mode)
+
+    def toggle_cine(self) -> None:
+        """Start or stop running through the phases."""
+        if self.strip is not None:
+            self.strip.toggle_cine()
 
     def set_tool(self, tool: Tool) -> None:
         """Say what a left drag does."""

@@ -215,11 +215,11 @@ class SliceView(ImagePane):
 
     def _show_words(self, look: Look) -> None:
         low, high = self._pictures.window(look)
-        furniture = self.furniture
-        furniture.top_left = (self._pictures.shown_as(look),)
+        furniture, shown = self.furniture, self._pictures.shown_as(look)
+        furniture.top_left = (f"{shown}|{shown.split('  ')[0]}",)
         slices = self._cut_of.count
         where = "projection" if look.mode == "mip" and self._difference else f"{self.position + 1}/{slices}"
-        furniture.top_right = (f"{self.plane}  {where}", f"W {high - low:.0f}  L {(low + high) / 2:.0f}")
+        furniture.top_right = (f"{self.plane}  {where}|{where}", f"W {high - low:.0f}  L {(low + high) / 2:.0f}|W {high - low:.0f}")
         furniture.bottom_left = (f"{100 * look.zoom:.0f} %",) if abs(look.zoom - 1) > 0.005 else ()
         furniture.crosshair = None
         furniture.badge = None
@@ -249,9 +249,9 @@ def breast_badge(session: Session, pictures: MriPictures, cursor_mm: tuple[float
     """
     middle = session.choices.midline_mm
     if not shown_breasts(pictures.dce, middle):
-        return "○ SIDE UNKNOWN", RIGHT_BADGE
+        return "○ SIDE UNKNOWN|○ SIDE ?", RIGHT_BADGE
     left = cursor_mm[0] > (0.0 if middle is None else middle)  # LPS: x grows to the patient's left
-    return ("● LEFT BREAST", LEFT_BADGE) if left else ("● RIGHT BREAST", RIGHT_BADGE)
+    return ("● LEFT BREAST|● LEFT", LEFT_BADGE) if left else ("● RIGHT BREAST|● RIGHT", RIGHT_BADGE)
 
 
 def mri_heat(session: Session, look: Look) -> tuple[NDArray[np.generic], NDArray[np.float64]] | None:

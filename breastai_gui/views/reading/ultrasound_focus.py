@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from breastai_model.case import MapKind, Stream
 
 FULL_WINDOW = (0.0, 255.0)
-_STREAM_WORDS: dict[Stream, str] = {"us_agnostic": "shared by both modalities", "us_specific": "ultrasound's own"}
+_STREAM_WORDS: dict[Stream, str] = {"us_agnostic": "US shared", "us_specific": "US own"}
 _KIND_WORDS: dict[MapKind, str] = {
     "feature": "features",
     "lymph_node_metastasis": "lymph node metastasis",
@@ -207,5 +207,5 @@ class UltrasoundFocus(QWidget):
 
 def legend_words(assessment: Assessment, stream: Stream, kind: MapKind) -> str:
     """Return what stands under a heatmap: which one it is, and whether it says anything."""
-    words = f"Heatmap: {_STREAM_WORDS.get(stream, stream)}, {_KIND_WORDS[kind]}; dark to bright is 0 to 1."
+    words = f"Heatmap: {_STREAM_WORDS.get(stream, stream)}, {_KIND_WORDS[kind]}, dark 0 to bright 1."
     return f"{words}\n⚠ {DEMONSTRATION_SENTENCE}." if assessment.says_nothing else words

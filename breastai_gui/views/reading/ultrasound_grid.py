@@ -22,7 +22,7 @@ from PySide6.QtWidgets import (
 
 from breastai_gui.services.assess import MOST_VIEWS, chosen_views
 from breastai_gui.services.colour_maps import overlay
-from breastai_gui.views.panel_parts import ElidedText, Text, follow, row
+from breastai_gui.views.panel_parts import ElidedText, Text, follow, row, visible_boxes
 from breastai_gui.views.plain_text import one_line
 from breastai_gui.views.reading.ultrasound_choice import (
     STEP_DEG,
@@ -59,6 +59,7 @@ class AngleDialog(QDialog):
         self.degrees.setSuffix("°")
         self.degrees.setValue(angle or 0.0)
         self.unknown = QCheckBox("Angle unknown")
+        visible_boxes(self.unknown)
         self.unknown.toggled.connect(self.degrees.setDisabled)
         self.unknown.setChecked(angle is None)
         form = QFormLayout()

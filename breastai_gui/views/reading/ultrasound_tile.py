@@ -181,7 +181,7 @@ class UltrasoundTile(QWidget):
         elide = Qt.TextElideMode.ElideRight
         box = self.use_rect()
         top = QRect(5, 0, box.left() - 8, _TOP)
-        words = self._angle if self._used else f"{self._angle} – not used"
+        words = next((way for way in self._angle_ways() if metrics.horizontalAdvance(way) < top.width() - 3), self._angle)
         painter.setPen(_WORDS if self._used else _QUIET)
         painter.drawText(top, int(left), metrics.elidedText(words, elide, top.width()))
         foot = QRect(5, self.height() - _FOOT, self.width() - 10, _FOOT)
@@ -197,6 +197,11 @@ class UltrasoundTile(QWidget):
             painter.setPen(QPen(_WORDS, 1.6))
             corner = box.topLeft()
             painter.drawPolyline([corner + QPoint(4, 7), corner + QPoint(6, 10), corner + QPoint(11, 4)])
+
+    def _angle_ways(self) -> tuple[str, ...]:
+        """Return how the angle can be written, the longest first; in small cells "?" stands for what the tooltip says whole."""
+        short = self._angle.replace(" (assumed)", " ?").replace("angle unknown", "? °")
+        return (self._angle, short) if self._used else (f"{self._angle} – not used", f"{short} – not used", "not used", short)
 
     def mousePressEvent(self, event: QMouseEvent) -> None:
         """Select, or turn the use."""

@@ -10,9 +10,9 @@ from PySide6.QtGui import QColor, QFont, QImage, QPainter, QPaintEvent, QPen, QP
 from PySide6.QtWidgets import QHBoxLayout, QToolButton, QVBoxLayout, QWidget
 
 from breastai_gui.data.study import direction_letters
-from breastai_gui.services.kinetics import shown_phase, subtraction, subtraction_window
+from breastai_gui.services.kinetics import early_phase, shown_phase, subtraction, subtraction_window
 from breastai_gui.services.planes import Letters
-from breastai_gui.views.panel_parts import Text, follow
+from breastai_gui.views.panel_parts import ElidedText, follow
 from breastai_gui.views.reading.image_furniture import CROSS, Furniture
 from breastai_gui.views.reading.volume_renderer import View, Volume, VolumeRenderer, VolumeStyle, thinned
 
@@ -29,7 +29,7 @@ FROM_FRONT = np.array([[1.0, 0.0, 0.0], [0.0, 0.0, 1.0], [0.0, -1.0, 0.0]])
 FROM_LEFT = np.array([[0.0, 1.0, 0.0], [0.0, 0.0, 1.0], [1.0, 0.0, 0.0]])
 FROM_RIGHT = np.array([[0.0, -1.0, 0.0], [0.0, 0.0, 1.0], [-1.0, 0.0, 0.0]])
 FROM_FEET = np.array([[1.0, 0.0, 0.0], [0.0, -1.0, 0.0], [0.0, 0.0, -1.0]])
-_VIEWS = (("Front", FROM_FRONT), ("Left", FROM_LEFT), ("Right", FROM_RIGHT), ("Feet", FROM_FEET))
+_VIEWS = (("Feet", FROM_FEET), ("Front", FROM_FRONT), ("Left", FROM_LEFT), ("Right", FROM_RIGHT))
 RADIANS_A_PIXEL = 0.008
 SETTLED_MS = 120
 """So long after the last movement the picture is drawn sharp; while it moves it is drawn at half size."""
@@ -44,12 +44,14 @@ class VolumeView(QWidget):
         self.canvas = VolumeCanvas(session, viewpoint, pictures)
         box = QHBoxLayout()
         box.setSpacing(4)
-        box.addWidget(Text("Early subtraction, from", tone="muted", wrap=False))
+        self.what = ElidedText(tone="muted")
+        self.canvas.captioned.connect(self.what.setText)
+        box.addWidget(self.what, 1)
         for words, axes in _VIEWS:
             button = self._button(words)
             button.clicked.connect(lambda _checked=False, axes=axes: self.canvas.turn_to(axes))
             box.addWidget(button)
-        box.addStretch(1)
+        box.addSpacing(12)
         self._styles: dict[VolumeStyle, QToolButton] = {"mip": self._button("MIP"), "volume": self._button("Shaded")}
         for style, button in self._styles.items():
             button.setCheckable(True)
@@ -80,8 +82,15 @@ class VolumeView(QWidget):
 
 
 class VolumeCanvas(QWidget):
-    """The picture, with the mouse on it."""
+    """The picture, with the mouse on it.
 
+    Signals
+    -------
+    captioned(str)
+        What is drawn.
+    """
+
+    captioned = Signal(str)
     _came_ready = Signal(object, object)
     _came_picture = Signal(object, object, object)
     _came_failure = Signal(object, str)
@@ -90,7 +99,7 @@ class VolumeCanvas(QWidget):
         super().__init__()
         self._viewpoint = viewpoint
         self._pictures = pictures
-        self.axes: NDArray[np.float64] = FROM_FRONT.copy()
+        self.axes: NDArray[np.float64] = FROM_FEET.copy()  # as breast projections are read: the heart lies behind, not before
         self.zoom = 1.0
         self._style: VolumeStyle = "mip"
         self._volume: Volume | None = None
@@ -170,6 +179,8 @@ class VolumeCanvas(QWidget):
             return
         self._furniture.message = "Preparing the volume"
         self._furniture.top_left = (f"{pictures.name(shown)} − pre",)
+        early = early_phase(dce, pre, phases) is not None
+        self.captioned.emit("Early subtraction, from" if early else "Subtraction of the brightest phase (times unknown), from")
 
         def make() -> Volume:
             _, high = subtraction_window(dce, pre, phases)
@@ -311,6 +322,7 @@ class VolumeCanvas(QWidget):
     def _draw_cube(self, painter: QPainter) -> None:
         """Draw a cube whose faces carry the letters of the patient's sides, turned as the volume is."""
         middle = QPointF(_CUBE_PX + 26, self.height() - _CUBE_PX - 26)
+        painter.save()
         font = QFont(self.font())
         font.setBold(True)
         painter.setFont(font)
@@ -331,6 +343,7 @@ class VolumeCanvas(QWidget):
                     painter.setPen(QColor(235, 238, 241))
                     at = self._on_screen(normal, middle)
                     painter.drawText(QRectF(at.x() - 12, at.y() - 12, 24, 24), Qt.AlignmentFlag.AlignCenter, direction_letters(normal))
+        painter.restore()
 
     def _on_screen(self, direction: NDArray[np.float64], middle: QPointF) -> QPointF:
         right, up, _ = self.axes @ direction * _CUBE_PX * 0.72

@@ -15,7 +15,7 @@ from breastai_gui.services.assess import SCOPE_WORDS, chosen_phases, chosen_view
 from breastai_gui.services.failures import log_failure, sentence_of
 from breastai_gui.services.questions import open_questions
 from breastai_gui.services.session import Session
-from breastai_gui.views.panel_parts import Card, Column, Text, row
+from breastai_gui.views.panel_parts import Card, Column, Text, row, visible_boxes
 
 if TYPE_CHECKING:
     from breastai_gui.services.application import Application
@@ -64,6 +64,7 @@ class ReportDialog(QDialog):
         browse.clicked.connect(lambda _checked=False: self._browse())
         self._exists = Text("This file is there already and will be replaced.", tone="ask", size=-0.5)
         self.with_json = QCheckBox("Also write the same as JSON, for other programs")
+        visible_boxes(self.with_json)
         self.export = QPushButton("Write the report")
         self.export.setDefault(True)
         self.export.clicked.connect(lambda _checked=False: self.start())

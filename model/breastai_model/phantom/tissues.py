@@ -24,7 +24,7 @@ FAT, BRIGHT_FAT, LUNG, BONE, FASCIA = 42.0, 210.0, 8.0, 34.0, 62.0
 """Signals, in counts, of what does not enhance; fat is suppressed."""
 GLAND_MM = (1.8, 1.6, 1.3)
 """Voxels (z, y, x) of the gland's random texture."""
-MM_PER_SLICE = 2.0
+MM_PER_SLICE = 3.0
 """Thicker slices are the mean of several planes, as a scanner's are."""
 
 
@@ -109,9 +109,8 @@ def _gland_share(body: Body, breast: Breast, place: tuple[Field, Field, Field], 
     filled = smooth_step(amount + 0.3 * strand - 0.55, 0.9) * np.float32(0.15 + 0.4 / (1.0 + np.exp(-3.0 * body.density)))
     present = smooth_step(amount + 0.25 * strand + 0.5, 1.0)
     gland = present * (filled + (1.0 - filled) * mesh)
-    return np.asarray((0.4 * ridges(strand - 0.8, 0.22) + 0.3 * ridges(strand + 1.0, 0.3)) * inside, dtype=np.float32), np.asarray(
-        0.97 * gland * inside, dtype=np.float32
-    )
+    thin = (0.4 * ridges(strand - 0.8, 0.22) + 0.3 * ridges(strand + 1.0, 0.3)) * inside
+    return np.asarray(thin, dtype=np.float32), np.asarray(0.97 * gland * inside, dtype=np.float32)
 
 
 def _unsuppressed(axes: Axes, depth: Field, rng: np.random.Generator) -> Layer:

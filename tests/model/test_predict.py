@@ -1,0 +1,257 @@
+"""The predictor: one answer a case, what is missing said, never a silent change of device, never a number from NaN."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+import torch
+
+from breastai_model.case import TASKS
+from breastai_model.inference import devices
+from breastai_model.inference.devices import choose_device, physical_cores, runs_on, set_threads
+from breastai_model.inference.predict import PredictError, Predictor, fold_norms
+from breastai_model.prepare import collate, prepare
+from breastai_model.recipe import preset
+from breastai_model.weights import WeightsError, save_weights
+from model_cases import a_batch, a_case, a_net, a_weights_file, without_mri, without_ultrasound
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+TINY = preset("tiny")
+
+
+@pytest.fixture(scope="module")
+def predictor(tmp_path_factory: pytest.TempPathFactory) -> Predictor:
+    return Predictor(a_weights_file(tmp_path_factory.mktemp("weights")), device="cpu")
+
+
+def probabilities(prediction: Any) -> list[float]:
+    return [prediction.task(task).probability for task in TASKS]
+
+
+def test_the_answer_is_that_of_the_network_in_the_file(predictor: Predictor) -> None:
+    told: list[tuple[float, str]] = []
+    prediction = predictor.predict(a_case(), lambda fraction, text: told.append((fraction, text)))
+    with torch.inference_mode():
+        expected = a_net()(collate([prepare(a_case(), TINY)])).logits.softmax(dim=2)[0, :, 1]
+    assert np.allclose(probabilities(prediction), expected, atol=1e-5)
+    assert len(set(probabilities(prediction))) == 3
+    fractions = [fraction for fraction, _ in told]
+    assert fractions == sorted(fractions)
+    assert fractions[0] == 0.0
+    assert fractions[-1] == 1.0
+    assert all(text for _, text in told)
+    assert (prediction.device, prediction.device_note, prediction.precision) == ("cpu", "", "float32")
+    assert prediction.engine.startswith(f"torch {torch.__version__}")
+    assert prediction.inputs.notes == ()
+    assert (predictor.name, predictor.version, predictor.recipe) == ("test model", "1", TINY)
+
+
+def test_the_same_case_gives_the_same_bits(predictor: Predictor) -> None:
+    first, second = predictor.predict(a_case()), predictor.predict(a_case())
+    assert probabilities(first) == probabilities(second)
+    assert np.array_equal(first.heatmaps.mri_agnostic, second.heatmaps.mri_agnostic)
+    assert np.array_equal(first.heatmaps.us_specific, second.heatmaps.us_specific)
+
+
+@pytest.mark.parametrize(
+    ("case", "note"),
+    [
+        (without_ultrasound(), "No ultrasound: read from MRI alone."),
+        (without_mri(), "No MRI: read from ultrasound alone."),
+        (a_case(breasts=frozenset(("left",))), "The MRI shows the left breast alone; the other is masked."),
+    ],
+)
+def test_what_is_missing_is_said_and_still_answered(predictor: Predictor, case: Any, note: str) -> None:
+    prediction = predictor.predict(case)
+    assert note in prediction.inputs.notes
+    assert all(0 < probability < 1 for probability in probabilities(prediction))
+    assert probabilities(prediction) != probabilities(predictor.predict(a_case()))
+
+
+def test_a_model_without_modality_dropout_refuses_a_missing_modality(tmp_path: Path) -> None:
+    strict = Predictor(a_weights_file(tmp_path, replace(TINY, modality_dropout=False)), device="cpu")
+    strict.predict(a_case())
+    with pytest.raises(PredictError, match="not trained to answer without ultrasound"):
+        strict.predict(without_ultrasound())
+    with pytest.raises(PredictError, match="not trained to answer without MRI"):
+        strict.predict(without_mri())
+
+
+def test_an_unknown_side_is_the_mean_over_both_orders(predictor: Predictor) -> None:
+    unknown, left, right = (predictor.predict(a_case(side=side)) for side in (None, "left", "right"))
+    assert unknown.inputs.side_unknown
+    assert np.allclose(probabilities(unknown), (np.array(probabilities(left)) + probabilities(right)) / 2, atol=1e-6)
+    assert probabilities(left) != probabilities(right)
+    mean = (left.heatmaps.mri_agnostic.astype(float) + right.heatmaps.mri_agnostic) / 2
+    assert np.allclose(unknown.heatmaps.mri_agnostic, mean, atol=2e-3)
+    assert sum(unknown.heatmaps.energy_share.values()) == pytest.approx(1.0)
+
+
+def test_threshold_and_temperature_come_from_the_recipe(tmp_path: Path, predictor: Predictor) -> None:
+    plain = probabilities(predictor.predict(a_case()))
+    recipe = replace(TINY, thresholds=(plain[0] - 0.01, plain[1] + 0.01, plain[2]), temperatures=(1.0, 1.0, 2.0))
+    prediction = Predictor(a_weights_file(tmp_path, recipe), device="cpu").predict(a_case())
+    assert prediction.lymph_node_metastasis.decision == "positive"
+    assert prediction.high_grade.decision == "negative"
+    odds = np.log(plain[2] / (1 - plain[2])) / 2
+    assert prediction.high_ki67.probability == pytest.approx(1 / (1 + np.exp(-odds)), abs=1e-5)
+    assert prediction.high_ki67.prediction_set is None
+
+
+def test_w7_a_result_that_is_no_number_is_never_shown(tmp_path: Path) -> None:
+    net = a_net()
+    with torch.no_grad():
+        net.heads["high_ki67"][0].weight.fill_(3e38)
+        net.heads["high_ki67"][3].weight.fill_(3e38)
+    path = tmp_path / "model.safetensors"
+    save_weights(path, net, TINY, {}, "overflowing", "1")
+    with pytest.raises(PredictError, match="no valid result"):
+        Predictor(path, device="cpu").predict(a_case())
+
+
+def test_w3_a_damaged_file_gives_no_predictor(tmp_path: Path) -> None:
+    with pytest.raises(WeightsError, match="damaged"):
+        Predictor(a_weights_file(tmp_path), device="cpu", expected_sha256="0" * 64)
+
+
+def test_folding_the_norms_changes_rounding_only() -> None:
+    with torch.inference_mode():
+        batch = a_batch(1)
+        plain = a_net()(batch).logits
+        folded = fold_norms(a_net())(batch).logits
+    assert 0 < (plain - folded).abs().max() < 1e-5
+
+
+def test_cancelling_by_raising_from_the_progress_ends_the_prediction(predictor: Predictor) -> None:
+    class Stopped(Exception):
+        pass
+
+    def stop(fraction: float, _text: str) -> None:
+        if fraction > 0.3:
+            raise Stopped
+
+    with pytest.raises(Stopped):
+        predictor.predict(a_case(), stop)
+    assert predictor.predict(a_case()).device == "cpu"
+
+
+def test_both_layouts_predict(tmp_path: Path) -> None:
+    recipe = replace(TINY, layout="channels", head_inputs="full", head="linear")
+    prediction = Predictor(a_weights_file(tmp_path, recipe), device="cpu").predict(a_case())
+    assert prediction.heatmaps.us_agnostic.shape == (4, 12, 32, 32)
+    assert all(0 < probability < 1 for probability in probabilities(prediction))
+
+
+# Devices. No GPU is needed: torch's own answers are replaced, what is ours is real.
+
+
+def test_the_cpu_needs_no_excuse_and_an_unknown_device_is_refused() -> None:
+    assert choose_device("cpu", 0) == devices.Device("cpu", "")
+    with pytest.raises(ValueError, match="no device 'tpu'"):
+        choose_device("tpu", 0)
+
+
+def pretend_cuda(monkeypatch: pytest.MonkeyPatch, *, capability: tuple[int, int] = (9, 0), free: int = 2**34) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda: "Test GPU")
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda: capability)
+    monkeypatch.setattr(torch.cuda, "get_arch_list", lambda: ["sm_75", "sm_80", "sm_90"])
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda: (free, 2**35))
+
+
+def test_w9_a_gpu_that_is_absent_unsupported_full_or_broken_leads_to_the_cpu_with_a_reason(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
+    assert choose_device("auto", 0) == devices.Device("cpu", "")
+    assert choose_device("cuda", 0).note == "This computer has no NVIDIA GPU that torch can use: computed on the CPU."
+    assert "no Apple GPU" in choose_device("mps", 0).note
+    pretend_cuda(monkeypatch, capability=(5, 2))
+    assert choose_device("auto", 0) == devices.Device(
+        "cpu", "The GPU (Test GPU, capability 5.2) is not supported by this torch: computed on the CPU."
+    )
+    pretend_cuda(monkeypatch, free=2**30)
+    assert choose_device("auto", 2**31) == devices.Device("cpu", "The GPU has 1.0 GiB free, 2.0 GiB are needed: computed on the CPU.")
+
+    def broken() -> tuple[int, int]:
+        raise RuntimeError("CUDA driver initialization failed\nmore")
+
+    pretend_cuda(monkeypatch)
+    monkeypatch.setattr(torch.cuda, "get_device_capability", broken)
+    assert choose_device("cuda", 0).note == "The GPU failed (CUDA driver initialization failed): computed on the CPU."
+
+
+@pytest.mark.parametrize(
+    ("capability", "compiled", "runs"),
+    [
+        ((9, 0), ["sm_80", "sm_90"], True),
+        ((8, 9), ["sm_80"], True),
+        ((7, 0), ["sm_75", "sm_80"], False),
+        ((12, 0), ["sm_90", "compute_90"], True),
+        ((12, 0), ["sm_90a", "sm_100"], False),
+        ((12, 1), ["sm_120a"], True),
+        ((6, 1), [], True),
+    ],
+)
+def test_capability_rules(capability: tuple[int, int], compiled: list[str], runs: bool) -> None:
+    assert runs_on(*capability, compiled) is runs
+
+
+@pytest.mark.parametrize(
+    "error", [torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 9 GiB"), RuntimeError("no kernel image is available")]
+)
+def test_w9_a_failure_in_the_middle_is_computed_again_on_the_cpu_and_said(
+    predictor: Predictor, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    """The device is called a GPU and its first pass fails, as it does when memory runs out at the first batch."""
+    import breastai_model.inference.predict as module
+
+    real, calls = module.read_maps, []
+
+    def failing_once(*arguments: Any) -> Any:
+        calls.append(1)
+        if len(calls) == 1:
+            raise error
+        return real(*arguments)
+
+    monkeypatch.setattr(module, "read_maps", failing_once)
+    monkeypatch.setattr(predictor, "device", "meta")
+    monkeypatch.setattr(predictor, "device_note", "")
+    plain = predictor.predict(a_case())
+    assert len(calls) == 2
+    assert plain.device == "cpu"
+    assert plain.device_note == (
+        "The GPU ran out of memory: computed on the CPU."
+        if isinstance(error, torch.OutOfMemoryError)
+        else "The GPU failed (no kernel image is available): computed on the CPU."
+    )
+    assert probabilities(plain) == probabilities(predictor.predict(a_case()))
+
+
+def test_a_failure_on_the_cpu_is_not_hidden(predictor: Predictor, monkeypatch: pytest.MonkeyPatch) -> None:
+    import breastai_model.inference.predict as module
+
+    def failing(*_: Any) -> Any:
+        raise RuntimeError("broken")
+
+    monkeypatch.setattr(module, "read_maps", failing)
+    with pytest.raises(RuntimeError, match="broken"):
+        predictor.predict(a_case())
+
+
+def test_threads_follow_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = torch.get_num_threads()
+    try:
+        monkeypatch.setenv(devices.THREADS_VARIABLE, "2")
+        assert set_threads() == 2
+        monkeypatch.setenv(devices.THREADS_VARIABLE, "")
+        monkeypatch.setenv("OMP_NUM_THREADS", "2")
+        assert set_threads() == 2, "what OMP_NUM_THREADS gave stays"
+        monkeypatch.delenv("OMP_NUM_THREADS")
+        assert set_threads() in (1, min(physical_cores(), 8))
+    finally:
+        torch.set_num_threads(before)

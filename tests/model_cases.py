@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -74,10 +76,15 @@ def without_mri(**changes: Any) -> Case:
     return a_case(dce=None, dce_scale=None, dce_affine=None, dce_times_s=None, **changes)
 
 
-def a_net(recipe: Recipe | None = None, seed: int = 0) -> BreastNet:
+def a_net(recipe: Recipe | None = None) -> BreastNet:
     """Return a network in eval mode whose every number matters: norms, beta and topologies are not at their start."""
-    torch.manual_seed(seed)
-    net = BreastNet(recipe or preset("tiny"))
+    return copy.deepcopy(_made_net(recipe or preset("tiny")))
+
+
+@lru_cache
+def _made_net(recipe: Recipe) -> BreastNet:
+    torch.manual_seed(0)
+    net = BreastNet(recipe)
     with torch.no_grad():
         for name, value in (*net.named_parameters(), *net.named_buffers()):
             if name.endswith("running_var"):

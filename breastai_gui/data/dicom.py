@@ -225,7 +225,7 @@ def signals_of(values: NDArray[Any], scale: NDArray[np.float64], complete: NDArr
     chosen = chosen[:: max(1, step if len(chosen) > 4 * step else 1)]
     if len(chosen) == 0:
         return [0.0] * len(values)
-    sample = np.stack([values[phase][chosen][:, rows, rows].astype(np.float32).ravel() for phase in range(len(values))])
+    sample = np.stack([values[phase][:, rows, rows][chosen].astype(np.float32).ravel() for phase in range(len(values))])
     sample = sample * scale[:, :1].astype(np.float32) + scale[:, 1:].astype(np.float32)
     sample = np.nan_to_num(sample, copy=False, posinf=0.0, neginf=0.0)
     peak = sample.max(axis=0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import functools
 import hashlib
 import re
 from collections import Counter
@@ -292,10 +293,11 @@ def _where(stack: Stack, places: set[int]) -> str:
     return f"a gap of {width:.1f} mm at {stack.places[first]:.1f} mm" if len(places) == 1 else f"the first at {stack.places[first]:.1f} mm"
 
 
+@functools.lru_cache(maxsize=256)
 def date_of(text: str) -> dt.date | None:
     """Return a DICOM DA value as a date, None when it is none."""
     try:
-        return dt.datetime.strptime(text.strip()[:8], "%Y%m%d").replace(tzinfo=dt.UTC).date()
+        return dt.date(int(text[:4]), int(text[4:6]), int(text[6:8]))
     except ValueError:
         return None
 

@@ -113,8 +113,11 @@ class Header:
 
     def count(self, keyword: str, absent: int = 0) -> int:
         """Return a whole number, `absent` when there is none."""
-        number = self.number(keyword)
-        return absent if number is None else int(number)
+        value = self.values.get(keyword)
+        if not value:
+            return absent
+        first = value[0] if isinstance(value, tuple) else _numbers(value)[0]
+        return int(first) if math.isfinite(first) else absent
 
     @property
     def patient(self) -> Patient:
@@ -171,8 +174,8 @@ def read_header(files: Files, found: Found, head: bytes) -> Header:
     try:
         header, complete = _parse(found, io.BytesIO(head), found.size <= len(head))
         if not complete:
-            with files.open(found) as stream:
-                header, _ = _parse(found, io.BufferedReader(cast(Any, stream), 1 << 16) if not found.member else stream, True)
+            with io.BufferedReader(cast(Any, files.open(found)), 1 << 16) as stream:
+                header, _ = _parse(found, stream, True)
     except RecursionError:
         raise HeaderError("its sequences are nested too deeply") from None
     except MemoryError:

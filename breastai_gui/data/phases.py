@@ -5,6 +5,7 @@ Everything here works on `PhaseFacts`, so it is the same for DICOM and for plain
 
 from __future__ import annotations
 
+import functools
 import itertools
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
@@ -253,6 +254,7 @@ def _origin(
     return "assumed", assumed, "ContrastBolusStartTime does not lie between the phases before and after contrast, so it is not used."
 
 
+@functools.lru_cache(maxsize=4096)
 def seconds_of_day(text: str) -> float | None:
     """Return a DICOM TM value ("HHMMSS.FFFFFF", also "HH:MM:SS") in seconds; None when it is none."""
     digits = text.strip().replace(":", "")

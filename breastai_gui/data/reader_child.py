@@ -10,6 +10,7 @@ import os
 import pickle
 import sys
 import time
+import traceback
 import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -78,10 +79,9 @@ def main(pipe: Connection, at: Any, parent: int) -> None:
         except KeyError:
             pipe.send(("error", "The files have changed since they were listed; open the folder again."))
         except Exception as error:  # noqa: BLE001  the border of a process: every failure must reach the person
-            where = f"{Path(error.__traceback__.tb_frame.f_code.co_filename).name}" if error.__traceback__ else ""
-            pipe.send(
-                ("error", f"Reading failed ({type(error).__name__}{' in ' + where if where else ''}); this is a fault of the program.")
-            )
+            last = traceback.extract_tb(error.__traceback__)[-1]
+            where = f"{type(error).__name__} in {Path(last.filename).name}, line {last.lineno}"
+            pipe.send(("error", f"Reading failed ({where}); this is a fault of the program."))
 
 
 class _Telling:

@@ -49,6 +49,7 @@ class Reader:
         self._process: SpawnProcess | None = None
         self._pipe: Connection | None = None
         self._at: Any = None
+        self._working: Connection | None = None
         self._stops = 0
         self._unreadable: dict[str, dict[str, str]] = {}
 
@@ -106,27 +107,28 @@ class Reader:
             with self._lock:
                 if self._stops != stops:
                     raise ReadStopped
-                pipe = self._ensure()
+                pipe = self._working = self._ensure()
             reason = "the decoder crashed on it"
+            keep = False
             try:
                 pipe.send((action, path, selection, unreadable, undecodable))
                 answer = self._answer(pipe, tell)
-                if answer is not None:
+                keep = answer is not None
+                if keep:
                     return answer
                 reason = f"reading it took longer than {LONGEST_FILE_S:.0f} s"
             except (EOFError, OSError, pickle.UnpicklingError):
                 log.warning("The reading process ended unexpectedly.")
-            except (ReadError, ReadStopped):
+            except ReadError:
+                keep = True
                 raise
-            except BaseException:
-                # `tell` raised (the job was cancelled): the child is in the middle of its work and cannot be kept.
-                self._discard(stops)
-                raise
-            at = self._file_at()
+            finally:
+                # Also when `tell` raised: the child is then in the middle of its work and cannot be kept.
+                at = self._file_at()
+                self._release(pipe, keep=keep)
             with self._lock:
                 if self._stops != stops:
                     raise ReadStopped
-                self._end()
             stage, file = at[:1], at[1:]
             listed = undecodable if stage == reader_child.PIXELS else unreadable
             if file and file not in listed and len(listed) < MOST_CRASHES:
@@ -136,6 +138,15 @@ class Reader:
             if lost <= 2:
                 continue
             raise ReadError("Reading was given up because the decoder crashed again and again; the files may be damaged.")
+
+    def _release(self, pipe: Connection, *, keep: bool) -> None:
+        """Give back the pipe of a request; only the thread that reads from it closes it."""
+        with self._lock:
+            self._working = None
+            if self._pipe is not pipe:
+                pipe.close()
+            elif not keep:
+                self._end()
 
     def _answer(self, pipe: Connection, tell: Callable[[ReadProgress], None]) -> Any:
         """Return the child's answer, None when it hangs on a file."""
@@ -163,11 +174,6 @@ class Reader:
         at = self._at
         return at.value.decode("utf-8", "replace") if at is not None else ""
 
-    def _discard(self, stops: int) -> None:
-        with self._lock:
-            if self._stops == stops:
-                self._end()
-
     def _ensure(self) -> Connection:
         """Return the pipe to a living child; the lock is held."""
         if self._process is not None and self._process.is_alive() and self._pipe is not None:
@@ -191,7 +197,7 @@ class Reader:
             process.kill()
             process.join()
             process.close()
-        if pipe is not None:
+        if pipe is not None and pipe is not self._working:
             pipe.close()
 
 

@@ -14,7 +14,7 @@ from breastai_gui.data.study import Patient, Problem
 
 if TYPE_CHECKING:
     import datetime as dt
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
 
     from breastai_gui.data.headers import Header
     from breastai_gui.data.study import Confidence, Side
@@ -130,31 +130,37 @@ def lesion_in(text: str) -> str:
 def region_of(header: Header) -> Region:
     """Return the tissue region of an ultrasound image and its millimetres."""
     rows, columns = header.count("Rows"), header.count("Columns")
-    best: tuple[float, Any] | None = None
+    best: tuple[float, dict[str, float]] | None = None
     for item in _regions(header):
-        numbers = [_whole(item.get(f"RegionLocation{name}")) for name in ("MinY0", "MinX0", "MaxY1", "MaxX1")]
-        if None in numbers or _whole(item.get("RegionSpatialFormat")) != 1:
+        top, left, bottom, right = (item[f"RegionLocation{name}"] for name in ("MinY0", "MinX0", "MaxY1", "MaxX1"))
+        if item["RegionSpatialFormat"] != 1 or not (bottom > top and right > left):
             continue
-        top, left, bottom, right = (int(number or 0) for number in numbers)
-        area = (bottom - top + 1) * (right - left + 1)
         # Tissue (1) before colour flow (2): where they overlap the tissue region is the larger picture.
-        rank = area + (1e12 if _whole(item.get("RegionDataType")) == 1 else 0.0)
-        if bottom > top and right > left and (best is None or rank > best[0]):
-            best = (rank, (item, top, left, bottom + 1, right + 1))
+        rank = (bottom - top) * (right - left) + (1e12 if item["RegionDataType"] == 1 else 0.0)
+        if best is None or rank > best[0]:
+            best = (rank, item)
     if best is None:
         return Region(None, None)
-    item, top, left, bottom, right = best[1]
+    item = best[1]
     spacing = None
-    if _whole(item.get("PhysicalUnitsXDirection")) == CENTIMETRES and _whole(item.get("PhysicalUnitsYDirection")) == CENTIMETRES:
-        deltas = [abs(float(item.get(f"PhysicalDelta{axis}") or math.nan)) * 10.0 for axis in "YX"]
-        if all(math.isfinite(delta) and 0.001 <= delta <= 10.0 for delta in deltas):
+    if item["PhysicalUnitsXDirection"] == item["PhysicalUnitsYDirection"] == CENTIMETRES:
+        deltas = [abs(item[f"PhysicalDelta{axis}"]) * 10.0 for axis in "YX"]
+        if all(0.001 <= delta <= 10.0 for delta in deltas):
             spacing = (deltas[0], deltas[1])
-    if top < 0 or left < 0 or bottom > rows + 2 or right > columns + 2:
+    top, left, bottom, right = (int(item[f"RegionLocation{name}"]) for name in ("MinY0", "MinX0", "MaxY1", "MaxX1"))
+    if top < 0 or left < 0 or bottom >= rows + 2 or right >= columns + 2:
         return Region(None, spacing, outside=True)
-    return Region((top, left, min(bottom, rows), min(right, columns)), spacing)
+    return Region((top, left, min(bottom + 1, rows), min(right + 1, columns)), spacing)
 
 
-def _regions(header: Header) -> Iterable[Any]:
+_REGION_KEYWORDS = (
+    *(f"RegionLocation{name}" for name in ("MinY0", "MinX0", "MaxY1", "MaxX1")),
+    *("RegionSpatialFormat", "RegionDataType", "PhysicalUnitsXDirection", "PhysicalUnitsYDirection", "PhysicalDeltaX", "PhysicalDeltaY"),
+)
+
+
+def _regions(header: Header) -> list[dict[str, float]]:
+    """Return the numbers of each region, NaN for what is missing or none."""
     element = header.sequences.get("SequenceOfUltrasoundRegions")
     if element is None:
         return []
@@ -162,13 +168,9 @@ def _regions(header: Header) -> Iterable[Any]:
 
     try:
         value = convert_raw_data_element(element).value if isinstance(element, RawDataElement) else element.value
-        return list(value or [])
+        return [{keyword: float(item.get(keyword, math.nan)) for keyword in _REGION_KEYWORDS} for item in value or []]
     except Exception:  # noqa: BLE001  pydicom on untrusted bytes; without its region the image is shown whole
         return []
-
-
-def _whole(value: Any) -> int | None:
-    return value if isinstance(value, int) else None
 
 
 def spacing_of(header: Header, region: Region) -> tuple[tuple[float, float] | None, str]:

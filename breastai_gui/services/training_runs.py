@@ -52,10 +52,16 @@ class RunStatus:
     folder: Path
     title: str
     epochs_planned: int
+    """0 where the plan cannot be read."""
     state: RunState
     progress: Progress
     why: str
     result: dict[str, Any] | None
+
+    @property
+    def can_go_on(self) -> bool:
+        """True for a run that stopped or broke and whose plan can be read."""
+        return self.state in {"stopped", "broken"} and self.epochs_planned > 0
 
     @property
     def alive(self) -> bool:
@@ -125,7 +131,8 @@ class TrainingRuns:
         try:
             plan, result = run.plan(), run.result()
         except ValueError as error:
-            return RunStatus(folder, folder.name, 0, "broken", run.progress(), str(error), None)
+            why = f"It is damaged, or was made by another version of the program, and cannot go on: {error}"
+            return RunStatus(folder, folder.name[len("2026-01-01-000000-") :], 0, "broken", run.progress(), why, None)
         state: RunState
         why = ""
         if result is not None:

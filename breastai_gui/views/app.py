@@ -151,7 +151,7 @@ def screenshots(demo_or_path: str | Path, folder: Path) -> list[Path]:
         window.predict()
         wait_for(qt, lambda: window.idle, "The model did not answer in time.")
         if not page.session.assessments:
-            raise ScreenshotError(page.assessment.failure or "The model gave no answer.")
+            raise ScreenshotError(window.failure or "The model gave no answer.")
         page.viewpoint.set(heatmap=True, opacity=0.6)
         save("reading-dark")
         apply_theme(qt, "light")

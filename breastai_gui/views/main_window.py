@@ -49,6 +49,7 @@ class MainWindow(QMainWindow):
         super().__init__()
         self.application = application
         self.page: ReadingPage | None = None
+        self.failure = ""
         self._assessing: Task | None = None
         self._painted = False
         self.setWindowTitle(TITLE)
@@ -254,6 +255,7 @@ class MainWindow(QMainWindow):
 
         def failed(sentence: str) -> None:
             self._assessing = None
+            self.failure = sentence
             if self.page is page:
                 page.assessment.show_failed(sentence)
 

@@ -11,6 +11,7 @@
         best.safetensors         the network of the best epoch
         result.json              the end: metrics
         model.safetensors        the end: weights with their recipe
+        model_card.md            the end: what the model is, for people
         output.txt               what the trainer said
         lock                     held for as long as a trainer lives
         stop                     what a person asked for: "pause" or "finish"
@@ -305,8 +306,9 @@ class RunFolder:
             return file.read(1) != b"\n"
 
     # -- the end, the lock and the wish to stop ------------------------------------------------------------------------
-    def write_result(self, result: Mapping[str, Any]) -> None:
-        """Write the metrics: from then on the run is finished."""
+    def write_result(self, result: Mapping[str, Any], card: str) -> None:
+        """Write model card and metrics: from then on the run is finished."""
+        replace_file(self.path / "model_card.md", lambda path: _write_text(path, card))
         self._write_json(self._result, result)
 
     def result(self) -> dict[str, Any] | None:

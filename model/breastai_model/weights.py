@@ -13,6 +13,7 @@ import math
 import os
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
@@ -222,6 +223,7 @@ def _fits(header: Mapping[str, Any], recipe: Recipe) -> None:
             raise WeightsError(f"The model file does not fit its recipe: {key} has another shape or kind.")
 
 
+@lru_cache(maxsize=4)
 def expected_tensors(recipe: Recipe) -> dict[str, tuple[tuple[int, ...], bool]]:
     """Return name, shape and whether it is a floating-point tensor, for all that a recipe's network keeps in a file."""
     with torch.device("meta"):

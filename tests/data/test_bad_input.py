@@ -138,7 +138,7 @@ def test_d6_a_compressed_image_that_declares_gigabytes(scan: Scan, tmp_path: Pat
 
 
 def test_d7_a_deflated_bomb(scan: Scan, tmp_path: Path) -> None:
-    """A few kilobytes that would unpack to 500 MB."""
+    """A few kilobytes that would unpack to 150 MB."""
     write_ultrasound(tmp_path, views=1)
     plain = (tmp_path / "US000").read_bytes()
     engine = zlib.compressobj(9, zlib.DEFLATED, -zlib.MAX_WBITS)
@@ -146,7 +146,7 @@ def test_d7_a_deflated_bomb(scan: Scan, tmp_path: Path) -> None:
     # The transfer syntax has grown by two bytes: its own length and the group's must say so.
     where = meta.index(b"\x02\x00\x10\x00UI") + 6
     meta = meta[:where] + (22).to_bytes(2, "little") + meta[where + 2 :]
-    packed = engine.compress(b"\x08\x00\x05\x00UT\0\0" + (500 << 20).to_bytes(4, "little") + b"\0" * (500 << 20)) + engine.flush()
+    packed = engine.compress(b"\x08\x00\x05\x00UT\0\0" + (150 << 20).to_bytes(4, "little") + b"\0" * (150 << 20)) + engine.flush()
     (tmp_path / "US000").write_bytes(meta + packed)
     with pytest.raises(ReadError, match="expands beyond the limit"):
         scan(tmp_path)

@@ -224,3 +224,18 @@ def test_i9_phases_with_different_frames_of_reference_are_said(read: Read, tmp_p
     study = read(tmp_path)
     assert study.dce.frame_of_reference == ""
     assert any("FrameOfReferenceUID" in problem.text for problem in study.problems)
+
+
+def test_d14_philips_says_its_times_in_a_private_tag(read: Read, tmp_path: Path) -> None:
+    """One series, AcquisitionTime the same in all phases, "dynamic scan begin time" in seconds."""
+
+    def change(image: object, phase: int, _place: int) -> None:
+        image.AcquisitionTime = "090000"
+        block = image.private_block(0x2005, "Philips MR Imaging DD 001", create=True)
+        block.add_new(0xA0, "FL", 61.5 * phase)
+
+    values = write_dce(tmp_path, one_series=True, evidence=("TemporalPositionIdentifier",), change=change)
+    study = read(tmp_path)
+    assert np.array_equal(study.dce.values, values)
+    assert study.dce.times_s == (-61.5, 0.0, 61.5, 123.0, 184.5)
+    assert "AcquisitionTime is the same in all phases" in study.dce.order_evidence

@@ -82,6 +82,27 @@ def test_g5_a_real_segmentation_fault_costs_one_file(tmp_path: Path) -> None:
     assert next(use for use in study.files if use.file == problem.file).why_not == "the decoder crashed on it"
 
 
+def test_g5_a_file_that_makes_a_real_decoder_abort(tmp_path: Path) -> None:
+    """A JPEG-LS image whose header says 44 bits a sample: GDCM's decoder fails an assertion and aborts its process."""
+
+    def change(image: FileDataset, number: int) -> None:
+        image.compress("1.2.840.10008.1.2.4.80", generate_instance_uid=False)
+        if number == 1:
+            pixels = bytearray(image.PixelData)
+            pixels[pixels.index(b"\xff\xf7") + 4] = 44
+            image.PixelData = bytes(pixels)
+
+    pictures = write_ultrasound(tmp_path, views=3, change=change)
+    with Reader() as reader:
+        catalogue = reader.scan(tmp_path, nothing)
+        study = reader.load(catalogue, catalogue.proposed, nothing)
+    assert [view.label for view in study.ultrasound] == ["US000", "US002"]
+    assert np.array_equal(study.ultrasound[1].pixels, pictures[2][8:])
+    (problem,) = [problem for problem in study.problems if problem.file]
+    assert problem.text.startswith("«US001» was not read: ")
+    assert "decode" in problem.text
+
+
 def test_g5_a_slice_of_an_mri_that_crashes_the_decoder_stops_the_assessment(tmp_path: Path) -> None:
     write_dce(tmp_path, phases=2, slices=3, change=make_slow)
     with Reader() as reader:

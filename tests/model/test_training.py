@@ -68,6 +68,10 @@ def test_it_tells_a_plain_difference_apart_and_leaves_a_whole_model(tmp_path):
     weights = read_weights(run.model)
     assert (weights.name, weights.metrics["best_epoch"]) == ("test", result["best_epoch"])
     assert weights.recipe == RECIPE
+    card = (run.path / "model_card.md").read_text("utf-8")
+    assert "Learnt from 6 made-up patients" in card
+    assert "| lymph node metastasis | 1.00 |" in card
+    assert "say nothing about real patients" in card
 
 
 def test_t1_paused_and_gone_on_ends_bit_for_bit_where_an_uninterrupted_run_does(tmp_path):

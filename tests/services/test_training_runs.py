@@ -121,7 +121,9 @@ def test_a_run_with_a_damaged_plan_is_broken_and_says_why(cohort):
     run = RunFolder(runs._free_folder("damaged"))
     run.create(plan(cohort), cohort.to_json())
     (run.path / "plan.json").write_text("{}", "utf-8")
-    assert [(status.state, status.why) for status in runs.list()] == [("broken", "plan.json is not a plan of this version of the program.")]
+    (status,) = runs.list()
+    assert (status.state, status.can_go_on, status.title) == ("broken", False, "damaged")
+    assert "plan.json is not a plan of this version of the program." in status.why
 
 
 def test_the_worker_ends_with_a_sentence_for_every_failure(cohort, capsys):

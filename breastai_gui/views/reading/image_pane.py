@@ -376,6 +376,10 @@ class ImagePane(QGraphicsView):
         """Leave every key to the window: the arrow keys must not scroll the picture."""
         event.ignore()
 
+    def keyReleaseEvent(self, event: QKeyEvent) -> None:
+        """Leave keys that are let go to the window, too."""
+        event.ignore()
+
     def contextMenuEvent(self, event: QEvent) -> None:
         """Nothing here: `contextRequested` comes when the right button is let go without a drag."""
         event.accept()

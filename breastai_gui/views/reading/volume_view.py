@@ -145,8 +145,8 @@ class VolumeCanvas(QWidget):
     def turn_by(self, right: float, down: float) -> None:
         """Turn what is seen as if it were gripped and dragged by so many pixels."""
         across, along = right * RADIANS_A_PIXEL, down * RADIANS_A_PIXEL
-        about_up = np.array([[np.cos(across), 0, -np.sin(across)], [0, 1, 0], [np.sin(across), 0, np.cos(across)]])
-        about_right = np.array([[1, 0, 0], [0, np.cos(along), np.sin(along)], [0, -np.sin(along), np.cos(along)]])
+        about_up = np.array([[np.cos(across), 0, np.sin(across)], [0, 1, 0], [-np.sin(across), 0, np.cos(across)]])
+        about_right = np.array([[1, 0, 0], [0, np.cos(along), -np.sin(along)], [0, np.sin(along), np.cos(along)]])
         turned = about_right @ about_up @ self.axes
         u, _, v = np.linalg.svd(turned)  # thousands of small turns must not bend the axes
         self.axes = u @ v

@@ -97,6 +97,7 @@ class CheckPage(Page):
         self._failure = ""
         self.cohort: Cohort | None = None
         self.bar = QProgressBar()
+        self.bar.setAlignment(Qt.AlignmentFlag.AlignCenter)
         self.summary_label = plain_label()
         self.model = CohortTable()
         self.table = QTableView()

@@ -110,6 +110,7 @@ class DataPage(Page):
             item.setData(Qt.ItemDataRole.UserRole, status.folder)
             self.run_list.addItem(item)
         has_runs = self.run_list.count() > 0
+        self.run_list.setCurrentRow(0 if has_runs else -1)
         self.run_list.setVisible(has_runs)
         self.watch_button.setVisible(has_runs)
         self._runs_label.setText("Runs on this computer" if has_runs else "No run on this computer yet.")
@@ -214,7 +215,8 @@ def run_line(status: RunStatus) -> str:
         "broken": "ended unexpectedly",
     }
     stamp = status.folder.name  # begins with date and time: see TrainingRuns
-    epochs = f"{len(status.progress.epochs)} of {status.epochs_planned} epochs"
+    planned = f" of {status.epochs_planned}" if status.epochs_planned else ""
+    epochs = f"{len(status.progress.epochs)}{planned} epochs"
     return f"{stamp[:10]} {stamp[11:13]}:{stamp[13:15]}   ·   {status.title}   ·   {words[status.state]}   ·   {epochs}"
 
 

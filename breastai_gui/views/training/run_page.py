@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from PySide6.QtCore import QTimer, Signal
+from PySide6.QtCore import Qt, QTimer, Signal
 from PySide6.QtWidgets import (
     QComboBox,
     QFormLayout,
@@ -93,6 +93,7 @@ class RunPage(Page):
 
         self.state_label = plain_label()
         self.bar = QProgressBar()
+        self.bar.setAlignment(Qt.AlignmentFlag.AlignCenter)
         self.plot = CurvePlot()
         self.note_label = plain_label()
         self.pause_button = QPushButton("Pause")
@@ -194,7 +195,7 @@ class RunPage(Page):
         self.pause_button.setVisible(status.alive)
         self.finish_button.setVisible(status.alive)
         self.finish_button.setEnabled(bool(progress.epochs))
-        self.go_on_button.setVisible(status.state in {"stopped", "broken"})
+        self.go_on_button.setVisible(status.can_go_on)
         self.discard_button.setVisible(status.state != "finished")
         self.discard_button.setEnabled(not self._discarding)
         if not status.alive:

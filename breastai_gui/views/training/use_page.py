@@ -105,6 +105,12 @@ class UsePage(Page):
         self.active_label.setText("Reading the weights back …")
         self._task = self._application.jobs.start(work, self._installed, self._failed)
 
+    def cancel(self) -> None:
+        """Wait for no answer any more: this page may be gone by then."""
+        if self._task is not None:
+            self._task.cancel()
+            self._task = None
+
     def _installed(self, _model: InstalledModel) -> None:
         self._task = None
         self.install_button.setText("Installed")

@@ -17,7 +17,7 @@ from breastai_gui.views.training.use_page import UsePage
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from PySide6.QtGui import QCloseEvent
+    from PySide6.QtGui import QShowEvent
 
     from breastai_gui.services.application import Application
 
@@ -166,11 +166,17 @@ class TrainingWizard(QDialog):
         watched_only = self.page == 2 and self.check_page.cohort is None
         self._show(0 if watched_only else self.page - 1)
 
-    def closeEvent(self, event: QCloseEvent) -> None:
-        """End what this window does; the trainer is not one of these things."""
+    def showEvent(self, event: QShowEvent) -> None:
+        """Look at the runs again after having been closed."""
+        super().showEvent(event)
+        self._show(self.page)
+
+    def reject(self) -> None:
+        """End what this window does, on Close, Escape and the frame's cross; the trainer is not one of these things."""
         self.check_page.cancel()
+        self.use_page.cancel()
         self.run_page.set_watching(False)
-        super().closeEvent(event)
+        super().reject()
 
 
 def _font(widget: QWidget, scale: float, *, bold: bool) -> QFont:

@@ -146,7 +146,7 @@ class Predictor:
             batch = collate([order]).to(self.device)
             with torch.backends.cudnn.flags(benchmark=False, deterministic=True, allow_tf32=False):
                 output, maps = read_maps(self.net, batch, within(first, share))
-            passes.append((output.logits[0].detach().double().cpu(), maps))
+            passes.append((output.logits[0].detach().cpu().double(), maps))
         odds = torch.stack([logits[:, 1] - logits[:, 0] for logits, _ in passes])
         if not bool(torch.isfinite(odds).all()):
             raise PredictError("The model produced no valid result for this case: no number is shown.")

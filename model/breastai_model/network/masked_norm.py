@@ -48,9 +48,10 @@ class MaskedNorm(nn.Module):
         mean, variance = self.running_mean, self.running_var
         count = present.sum() if self.training else 0
         if count > 1:
-            mask = present[:, None].to(x.dtype)
-            mean = (x * mask).sum(dim=(0, 2)) / count
-            variance = ((x - mean[:, None]).square() * mask).sum(dim=(0, 2)) / count
+            wide = x.to(torch.promote_types(x.dtype, torch.float32))  # under autocast x may be half as wide
+            mask = present[:, None].to(wide.dtype)
+            mean = (wide * mask).sum(dim=(0, 2)) / count
+            variance = ((wide - mean[:, None]).square() * mask).sum(dim=(0, 2)) / count
             with torch.no_grad():
                 self.running_mean.lerp_(mean.to(self.running_mean.dtype), self.momentum)
                 self.running_var.lerp_((variance * count / (count - 1)).to(self.running_var.dtype), self.momentum)

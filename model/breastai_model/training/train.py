@@ -19,6 +19,7 @@ from breastai_model.network.net import BreastNet
 from breastai_model.prepare import collate
 from breastai_model.run_folder import Epoch
 from breastai_model.training.augment import augmented, without
+from breastai_model.training.card import model_card
 from breastai_model.training.checkpoint import load_checkpoint, save_checkpoint
 from breastai_model.training.dataset import CaseFiles, split_by_patient
 from breastai_model.training.evaluate import auc, task_metrics
@@ -248,7 +249,7 @@ class Training:
             "device": self.device.type,
         }
         save_weights(self.folder.model, self.net, self.plan.recipe, result, self.plan.name, MODEL_VERSION)
-        self.folder.write_result(result)
+        self.folder.write_result(result, model_card(self.plan, result))
         return f"finished after {self.position.epoch} epochs; the model is that of epoch {self.position.best_epoch}."
 
     def _logits(self, shown: list[Prepared]) -> torch.Tensor:

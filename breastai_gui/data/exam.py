@@ -358,6 +358,7 @@ def _view(
         lesion=view.lesion,
         label=view.label,
         proposed=view.proposed,
+        doubtful=plan.confidence == "question",
     )
 
 

@@ -259,7 +259,7 @@ def seconds_of_day(text: str) -> float | None:
     """Return a DICOM TM value ("HHMMSS.FFFFFF", also "HH:MM:SS") in seconds; None when it is none."""
     digits = text.strip().replace(":", "")
     whole, _, fraction = digits.partition(".")
-    if not whole.isdigit() or len(whole) < 2 or len(whole) > 6 or (fraction and not fraction.isdigit()):
+    if not digits.isascii() or not whole.isdigit() or not 2 <= len(whole) <= 6 or (fraction and not fraction.isdigit()):
         return None
     whole = whole.ljust(6, "0")
     hours, minutes, seconds = int(whole[:2]), int(whole[2:4]), int(whole[4:6])

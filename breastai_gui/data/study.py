@@ -245,6 +245,8 @@ class UltrasoundView:
         What the reader sees: file name without folders and frame number. Never patient data from tags.
     proposed
         True for the at most twelve views that are proposed for the model.
+    doubtful
+        True when no tag says that this is an ultrasound image (Secondary Capture, PNG, missing Modality): it is asked.
     """
 
     id: str
@@ -258,6 +260,7 @@ class UltrasoundView:
     lesion: str
     label: str
     proposed: bool = True
+    doubtful: bool = False
 
     def __post_init__(self) -> None:
         if self.pixels.ndim != 2 or self.pixels.dtype != np.uint8 or 0 in self.pixels.shape:

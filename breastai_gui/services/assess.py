@@ -115,7 +115,10 @@ def plan_of(study: Study, choices: Choices) -> AssessmentPlan:
     lesions = {view.lesion for view in study.ultrasound if view.lesion}
     mixed = (reading_side(study, choices) is None and len(study.ultrasound_sides) > 1) or (choices.lesion is None and len(lesions) > 1)
     ultrasound = bool(chosen_views(study, choices)) and not mixed
-    if mri and ultrasound and not any(question.blocks == "joint" for question in questions):
+    apart = bool(study.patient_mismatch) and choices.same_patient is False
+    if apart:
+        reasons.append("MRI and ultrasound are kept apart, because the reader said that they show different patients.")
+    if mri and ultrasound and not apart and not any(question.blocks == "joint" for question in questions):
         return AssessmentPlan(("joint",), tuple(reasons))
     alone: list[Scope] = []
     if mri:
@@ -143,7 +146,9 @@ def chosen_views(study: Study, choices: Choices) -> tuple[UltrasoundView, ...]:
     views = [
         view
         for view in study.ultrasound
-        if (side is None or view.side in (None, side)) and (choices.lesion is None or view.lesion == choices.lesion)
+        if (side is None or view.side in (None, side))
+        and (choices.lesion is None or view.lesion == choices.lesion)
+        and not (view.doubtful and choices.is_ultrasound is False)
     ]
     if choices.views is not None:
         views = [view for view in views if view.id in choices.views]

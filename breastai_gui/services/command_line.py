@@ -92,7 +92,7 @@ def _dispatch(options: argparse.Namespace, places: Places) -> int:
         patient=options.patient,
         series=tuple(options.series),
         choices=Choices(
-            same_patient=options.confirm_same_patient,
+            same_patient=True if options.confirm_same_patient else None,
             phases_confirmed=options.confirm_phases,
             side=options.side,
             show_numbers=options.show_numbers,

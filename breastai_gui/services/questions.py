@@ -37,7 +37,7 @@ def open_questions(study: Study, choices: Choices) -> tuple[Question, ...]:
     """Return what is still undecided, most important first. Never guesses: see `trust.md` rules 3, 5, 6."""
     found: list[Question] = []
     mismatch = study.patient_mismatch
-    if mismatch and not choices.same_patient:
+    if mismatch and choices.same_patient is None:
         if mismatch == ("nothing in common to compare",):
             text = "MRI and ultrasound carry no patient identity that could be compared: do they show the same patient?"
         else:
@@ -50,6 +50,10 @@ def open_questions(study: Study, choices: Choices) -> tuple[Question, ...]:
         unsure = study.dce.pre_confidence == "question" and not choices.phases_confirmed
         if choices.pre is None and (study.dce.pre is None or unsure):  # confirming the table names no phase where it names none
             found.append(Question("pre_contrast", f"Which phase is before contrast? {study.dce.pre_evidence}", "mri"))
+    doubtful = sum(view.doubtful for view in study.ultrasound)
+    if doubtful and choices.is_ultrasound is None:
+        text = f"{doubtful} of {len(study.ultrasound)} images taken for ultrasound do not say what they are: do they show the breast?"
+        found.append(Question("is_ultrasound", text, "nothing"))
     if choices.side is None:
         if len(study.ultrasound_sides) > 1:
             found.append(Question("side", "The ultrasound shows both breasts: which one is this reading about?", "joint"))

@@ -76,11 +76,11 @@ def patient_part(study: Study, choices: Choices) -> tuple[Part, ...]:
         return (Table(tuple((a, b or "unknown") for a, b in (*zip(labels, found, strict=True), *exam)), (0.25, 0.75)),)
     both = zip(labels, rows(study.patient), rows(study.ultrasound_patient), strict=True)
     text = f"MRI and ultrasound disagree: {', '.join(mismatch)}."
-    text += (
-        " The reader confirmed that they show the same patient."
-        if choices.same_patient
-        else " Nobody has confirmed that it is one patient."
-    )
+    text += {
+        True: " The reader confirmed that they show the same patient.",
+        False: " The reader said that they show different patients: each modality is assessed alone.",
+        None: " Nobody has confirmed that it is one patient.",
+    }[choices.same_patient]
     return (
         Table(tuple((a, b or "unknown", c or "unknown") for a, b, c in both), (0.25, 0.375, 0.375), ("", "MRI", "Ultrasound")),
         Words(text, "plain" if choices.same_patient else "warning"),

@@ -28,7 +28,9 @@ class Choices:
     phases_confirmed
         True once the person accepted the phase table.
     same_patient
-        True once the person confirmed that MRI and ultrasound show one patient.
+        True once the person confirmed that MRI and ultrasound show one patient, False once they said the opposite.
+    is_ultrasound
+        True once the person confirmed that images without a word on what they are show ultrasound; False leaves them out.
     side
         The breast of the tumour.
     lesion
@@ -48,7 +50,8 @@ class Choices:
     phases: tuple[int, ...] | None = None
     pre: int | None = None
     phases_confirmed: bool = False
-    same_patient: bool = False
+    same_patient: bool | None = None
+    is_ultrasound: bool | None = None
     side: Side | None = None
     lesion: str | None = None
     angles: tuple[tuple[str, float | None], ...] = ()

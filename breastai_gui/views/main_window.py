@@ -199,7 +199,10 @@ class MainWindow(QMainWindow):
         self._show(self.page or self.empty)
 
     def _failed(self, sentence: str) -> None:
-        self._drop_page()
+        if self.page is not None:  # the exam that was open is not to be lost for one that cannot be read
+            self._show(self.page)
+            self.banner.show_problem(sentence)
+            return
         self.failed.show_sentence(sentence)
         self._show(self.failed)
 

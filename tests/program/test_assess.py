@@ -46,14 +46,6 @@ def document(path: Path) -> dict[str, Any]:
 
 
 @pytest.fixture(scope="module")
-def demo_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("demo") / "病人 one"
-    answer = breastai("phantom", folder)
-    assert answer.returncode == 0, answer.stderr
-    return folder
-
-
-@pytest.fixture(scope="module")
 def assessed(demo_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[subprocess.CompletedProcess[str], Path, Path]:
     """What the command answered for the demo patient, its report and its JSON document."""
     folder = tmp_path_factory.mktemp("assessed")

@@ -128,3 +128,15 @@ def test_g9_the_services_and_the_door_import_nothing_slow() -> None:
 @pytest.mark.parametrize("display", [":9871", "nonsense", "127.0.0.1:59871", ":9871.0"])
 def test_a_display_that_does_not_answer_is_none(display: str) -> None:
     assert "no display" in complaint(breastai(DISPLAY=display, WAYLAND_DISPLAY="", QT_QPA_PLATFORM=""))
+
+
+def test_made_up_patients_are_written_with_their_answers(tmp_path: Path) -> None:
+    answer = breastai("phantom", tmp_path / "cohort", "--patients", 1, "--seed", 4)
+    assert answer.returncode == 0, answer.stderr
+    table = (tmp_path / "cohort" / "labels.csv").read_text(encoding="utf-8").splitlines()
+    assert table[0] == "patient,lymph_node_metastasis,high_grade,high_ki67"
+    assert len(table) == 2
+    assert table[1].startswith("patient-001,")
+    assert set(table[1].split(",")[1:]) <= {"0", "1"}
+    assert (tmp_path / "cohort" / "patient-001" / "mri").is_dir()
+    assert breastai("phantom", tmp_path, "--patients", 0).returncode == 2

@@ -14,9 +14,9 @@ if TYPE_CHECKING:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux can be without a display")
-def test_the_demo_without_a_display_writes_a_report_and_pictures_of_the_window(tmp_path: Path) -> None:
+def test_the_demo_without_a_display_writes_a_report_and_pictures_of_the_window(demo_home: Path, tmp_path: Path) -> None:
     out = tmp_path / "what the window shows"
-    environment = {**os.environ, "DISPLAY": "", "WAYLAND_DISPLAY": "", "QT_QPA_PLATFORM": ""}
+    environment = {**os.environ, "DISPLAY": "", "WAYLAND_DISPLAY": "", "QT_QPA_PLATFORM": "", "BREASTAI_HOME": str(demo_home)}
     answer = subprocess.run(
         [sys.executable, "-m", "breastai_gui", "demo", "--out", str(out)],
         capture_output=True,

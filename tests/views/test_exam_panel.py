@@ -10,6 +10,7 @@ from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QApplication, QLabel, QPushButton, QTableWidget, QWidget
 
 from breastai_gui.data.study import FileUse, OtherSeries, Patient, Problem, Study
+from breastai_gui.services.assess import plan_of
 from breastai_gui.services.questions import open_questions
 from breastai_gui.services.session import Session
 from breastai_gui.views.plain_text import person_name
@@ -107,7 +108,7 @@ def test_i1_both_identities_stand_side_by_side_and_yes_joins_them(qtbot: QtBot) 
     assert "≠\N{NO-BREAK SPACE}Other, Person" in text
     assert "≠\N{NO-BREAK SPACE}ID-2" in text
     press(panel, "Keep apart")
-    assert not session.choices.same_patient
+    assert session.choices.same_patient is False
     assert "kept apart" in words(panel)
     press(panel, "change")
     press(panel, "Same patient")
@@ -115,7 +116,20 @@ def test_i1_both_identities_stand_side_by_side_and_yes_joins_them(qtbot: QtBot) 
     assert "≠" not in words(panel), "an answered question is gone"
     assert "one patient (you)" in words(panel), "and the answer is told as the person's own"
     press(panel, "change")
-    assert not session.choices.same_patient
+    assert session.choices.same_patient is None
+
+
+def test_images_that_do_not_say_that_they_are_ultrasound_are_asked_about(qtbot: QtBot) -> None:
+    study = simple_study()
+    session = Session(replace(study, ultrasound=tuple(replace(view, doubtful=True) for view in study.ultrasound)))
+    panel = panel_of(qtbot, session)
+    assert "12 of 12 images taken for ultrasound do not say what they are" in words(panel)
+    press(panel, "No, leave them out")
+    assert plan_of(session.study, session.choices).scopes == ("mri",)
+    press(panel, "change")
+    press(panel, "Yes, ultrasound")
+    assert plan_of(session.study, session.choices).scopes == ("joint",)
+    assert "do not say what they are" not in words(panel)
 
 
 def test_the_side_is_asked_when_no_file_names_it(qtbot: QtBot) -> None:

@@ -10,7 +10,7 @@ from PySide6.QtWidgets import QComboBox, QHBoxLayout, QSizePolicy, QSlider, QToo
 
 from breastai_gui.services.assess import DEMONSTRATION_SENTENCE
 from breastai_gui.services.colour_maps import table
-from breastai_gui.views.panel_parts import ElidedText, follow, tones
+from breastai_gui.views.panel_parts import Text, follow, tones
 from breastai_model.case import MAP_KINDS, STREAMS
 
 if TYPE_CHECKING:
@@ -104,7 +104,7 @@ class HeatmapBar(QWidget):
         self.opacity.setToolTip("Opacity of the heatmap ([ and ])")
         self.opacity.valueChanged.connect(lambda value: viewpoint.set(opacity=value / 100))
         box.addStretch(1)
-        self.words = ElidedText(tone="muted", size=-0.5)
+        self.words = Text(tone="muted", size=-1)
         below = QHBoxLayout()
         below.setSpacing(8)
         below.addWidget(self.opacity)
@@ -179,7 +179,7 @@ class HeatmapBar(QWidget):
             return
         share = assessment.prediction.heatmaps.energy_share.get(look.stream, 0.0)
         self.words.set_tone("muted")
+        self.words.setToolTip(STREAM_TIPS[look.stream])
         self.words.setText(
-            f"{STREAM_WORDS[look.stream]}: {100 * share:.0f} % of the feature energy. {STREAM_TIPS[look.stream]}; "
-            "a place where the network looked, not the outline of a lesion."
+            f"{STREAM_WORDS[look.stream]}: {100 * share:.0f} % of the feature energy. Where the network looked, not the outline of a lesion."
         )

@@ -40,7 +40,6 @@ class QuestionCards(QWidget):
         super().__init__()
         self._session = session
         self._confirm_phases = confirm_phases
-        self._kept_apart = False
         self._box = QVBoxLayout(self)
         self._box.setContentsMargins(0, 0, 0, 0)
         self._box.setSpacing(6)
@@ -55,8 +54,11 @@ class QuestionCards(QWidget):
                 continue  # the list of problems says it, with the file
             self._box.addWidget(self._card(question))
         answers: list[tuple[str, dict[str, object]]] = []
-        if choices.same_patient:
-            answers.append(("MRI and ultrasound: one patient", {"same_patient": False}))
+        if choices.same_patient is not None:
+            words = "one patient" if choices.same_patient else "kept apart"
+            answers.append((f"MRI and ultrasound: {words}", {"same_patient": None}))
+        if choices.is_ultrasound is not None:
+            answers.append(("Ultrasound images" if choices.is_ultrasound else "No ultrasound: left out", {"is_ultrasound": None}))
         if choices.side is not None:
             answers.append((f"{choices.side.capitalize()} breast", {"side": None}))
         if choices.lesion is not None:
@@ -73,10 +75,6 @@ class QuestionCards(QWidget):
 
     def _card(self, question: Question) -> Card:
         card = Card("ask")
-        if question.kind == "same_patient" and self._kept_apart:
-            card.box.addWidget(Text("MRI and ultrasound are kept apart: each is assessed alone."))
-            card.box.addLayout(row(link("change", self._ask_again), 1))
-            return card
         card.box.addWidget(Text(f"? {question.text}", bold=question.blocks != "nothing"))
         if question.kind == "same_patient":
             card.box.addLayout(self._identities())
@@ -92,7 +90,12 @@ class QuestionCards(QWidget):
         if question.kind == "same_patient":
             return [
                 self._button("Same patient", lambda: self._choose(same_patient=True)),
-                self._button("Keep apart", self._keep_apart),
+                self._button("Keep apart", lambda: self._choose(same_patient=False)),
+            ]
+        if question.kind == "is_ultrasound":
+            return [
+                self._button("Yes, ultrasound", lambda: self._choose(is_ultrasound=True)),
+                self._button("No, leave them out", lambda: self._choose(is_ultrasound=False)),
             ]
         if question.kind == "side":
             # As the reader sees the patient: her right breast stands on the left.
@@ -123,14 +126,6 @@ class QuestionCards(QWidget):
         button.setMinimumWidth(30)
         button.clicked.connect(lambda _checked=False: pressed())
         return button
-
-    def _keep_apart(self) -> None:
-        self._kept_apart = True
-        self._refresh()
-
-    def _ask_again(self) -> None:
-        self._kept_apart = False
-        self._refresh()
 
     def _identities(self) -> QGridLayout:
         study = self._session.study

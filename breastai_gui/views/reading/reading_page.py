@@ -109,9 +109,9 @@ class ReadingPage(QWidget):
             rows.addWidget(self.strip)
         rows.addWidget(self.heatmaps)
         rows.addStretch(1)
-        below.addLayout(rows, 3)
+        below.addLayout(rows, 2)
         if self.curve is not None:
-            below.addWidget(self.curve, 2)
+            below.addWidget(self.curve, 1)
         centre = QWidget()
         column = QVBoxLayout(centre)
         column.setContentsMargins(0, 0, 0, 0)

@@ -199,12 +199,10 @@ class MainWindow(QMainWindow):
         self._show(self.page or self.empty)
 
     def _failed(self, sentence: str) -> None:
-        if self.page is not None:  # the exam that was open is not to be lost for one that cannot be read
-            self._show(self.page)
-            self.banner.show_problem(sentence)
-            return
         self.failed.show_sentence(sentence)
-        self._show(self.failed)
+        self._show(self.page or self.failed)
+        if self.page is not None:  # the exam that was open is not lost for one that cannot be read
+            self.banner.show_problem(sentence)
 
     def _show(self, page: QWidget) -> None:
         self.stack.setCurrentWidget(page)

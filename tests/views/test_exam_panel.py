@@ -127,7 +127,7 @@ def test_images_that_do_not_say_that_they_are_ultrasound_are_asked_about(qtbot: 
     press(panel, "No, leave them out")
     assert plan_of(session.study, session.choices).scopes == ("mri",)
     press(panel, "change")
-    press(panel, "Yes, ultrasound")
+    press(panel, "Yes")
     assert plan_of(session.study, session.choices).scopes == ("joint",)
     assert "do not say what they are" not in words(panel)
 

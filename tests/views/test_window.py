@@ -176,6 +176,15 @@ def test_cancelling_leaves_what_was_open(window: MainWindow, qtbot: QtBot, tmp_p
     assert window.page is page
 
 
+def test_an_exam_that_cannot_be_read_does_not_close_the_open_one(window: MainWindow, qtbot: QtBot, tmp_path: Path) -> None:
+    show(qtbot, window, simple_study())
+    page = window.page
+    window.open_path(tmp_path)
+    qtbot.waitUntil(lambda: bool(window.banner.sentence), timeout=20000)
+    assert window.stack.currentWidget() is page
+    assert window.page is page
+
+
 def test_two_folders_at_once_are_not_guessed_together(window: MainWindow, tmp_path: Path) -> None:
     drop(window, tmp_path, tmp_path)
     assert window.stack.currentWidget() is window.empty

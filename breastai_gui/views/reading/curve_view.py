@@ -94,6 +94,8 @@ class CurveView(QWidget):
         painter.setPen(palette.color(QPalette.ColorRole.Text))
         if self.curve is not None and self.curve.percent is not None:
             unit = "s from injection" if self.curve.times_s is not None else "phases, times unknown"
+            if metrics.horizontalAdvance(self.summary()) + metrics.horizontalAdvance(unit) + 8 > head.width():
+                unit = "s" if self.curve.times_s is not None else "phases"
             painter.setPen(colours.muted)
             painter.drawText(head, int(Qt.AlignmentFlag.AlignRight), unit)
             head.setRight(head.right() - metrics.horizontalAdvance(unit) - 8)

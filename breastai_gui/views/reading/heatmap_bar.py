@@ -180,6 +180,5 @@ class HeatmapBar(QWidget):
         share = assessment.prediction.heatmaps.energy_share.get(look.stream, 0.0)
         self.words.set_tone("muted")
         self.words.setToolTip(STREAM_TIPS[look.stream])
-        self.words.setText(
-            f"{STREAM_WORDS[look.stream]}: {100 * share:.0f} % of the feature energy. Where the network looked, not the outline of a lesion."
-        )
+        worth = f"{STREAM_WORDS[look.stream]}: {100 * share:.0f} % of the feature energy."
+        self.words.setText(f"{worth} Where the network looked, not the outline of a lesion.")

@@ -94,7 +94,7 @@ class QuestionCards(QWidget):
             ]
         if question.kind == "is_ultrasound":
             return [
-                self._button("Yes, ultrasound", lambda: self._choose(is_ultrasound=True)),
+                self._button("Yes", lambda: self._choose(is_ultrasound=True)),
                 self._button("No, leave them out", lambda: self._choose(is_ultrasound=False)),
             ]
         if question.kind == "side":

@@ -176,7 +176,7 @@ def test(*, long: bool, arguments: list[str]) -> int:
     """Run every check, all of them even when an early one fails; return 0 only when all passed."""
     environment = {**os.environ, "QT_QPA_PLATFORM": os.environ.get("QT_QPA_PLATFORM", "offscreen"), "OMP_NUM_THREADS": "1"}
     arguments = [argument for argument in arguments if argument != "--"]
-    workers = [] if long else ["-n", "2"]
+    workers = [] if long else ["-n", "2", "--dist", "loadfile"]  # a file shares its phantoms
     checks = [
         ("ruff check", [python(), "-m", "ruff", "check", "."]),
         ("ruff format", [python(), "-m", "ruff", "format", "--check", "."]),

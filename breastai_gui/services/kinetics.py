@@ -216,7 +216,8 @@ def suggested_lesion_mm(dce: DceSeries, pre: int, phases: tuple[int, ...]) -> Po
     shown = shown_phase(dce, pre, phases)
     if shown == pre:
         return None
-    steps = tuple(max(1, int(SUGGESTION_VOXEL_MM // spacing + 0.35)) for spacing in dce.grid.spacing_mm)
+    wanted = (max(1, int(SUGGESTION_VOXEL_MM // spacing + 0.35)) for spacing in dce.grid.spacing_mm)
+    steps = tuple(min(count, step) for count, step in zip(dce.grid.shape, wanted, strict=True))
     before, after = _block_means(dce, pre, steps), _block_means(dce, shown, steps)
     rise = ndimage.gaussian_filter(after - before, 0.7)
     spacing = dce.grid.spacing_mm * steps

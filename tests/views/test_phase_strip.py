@@ -115,7 +115,7 @@ def test_twenty_five_phases_fit(qtbot: QtBot) -> None:
     strip, _, _ = make(qtbot, replace(study, dce=many))
     strip.resize(860, 60)
     qtbot.wait(20)
-    assert strip.minimumSizeHint().width() <= 900
+    assert strip.minimumSizeHint().width() <= 640  # what is left of 1366 pixels beside the panels and the curve
     assert strip.buttons[24].geometry().right() <= strip.buttons[24].parentWidget().width()
 
 

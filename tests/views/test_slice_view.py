@@ -243,6 +243,18 @@ def test_a_narrow_volume_does_not_name_a_breast(qtbot: QtBot) -> None:
     assert page.planes["axial"].furniture.badge[0].startswith("○ SIDE UNKNOWN")  # type: ignore[index]
 
 
+@pytest.mark.parametrize(("frame", "badge"), [("1.2.3", "● LEFT BREAST"), ("", "○ SIDE UNKNOWN")])
+def test_one_breast_is_named_only_in_scanner_coordinates(qtbot: QtBot, frame: str, badge: str) -> None:
+    study = simple_study(views=0)
+    dce = study.dce
+    assert dce is not None
+    shifted = dce.grid.affine.copy()
+    shifted[0, 3] = 1.0
+    half = replace(dce, values=dce.values[..., 72:].copy(), grid=Grid((24, 80, 72), shifted), frame_of_reference=frame)
+    page = open_page(qtbot, replace(study, dce=half))
+    assert page.planes["axial"].furniture.badge[0].startswith(badge)  # type: ignore[index]
+
+
 def test_double_click_gives_one_plane_the_whole_room_and_back(page: ReadingPage, qtbot: QtBot) -> None:
     sagittal = page.planes["sagittal"]
     small = sagittal.width()

@@ -138,3 +138,18 @@ def test_thinning_keeps_places_in_the_patient(mirrored: bool) -> None:
     place = bright.mean(axis=0) @ volume.affine[:3, :3].T + volume.affine[:3, 3]
     wanted = affine[:3, :3] @ [202.5, 5, 7] + affine[:3, 3]
     assert place == pytest.approx(wanted, abs=1.5)
+
+
+def test_a_single_slice_is_drawn_too(qtbot: QtBot) -> None:
+    from dataclasses import replace
+
+    from breastai_gui.data.study import Grid
+
+    study = simple_study(views=0)
+    dce = study.dce
+    assert dce is not None
+    one = replace(dce, values=dce.values[:, 14:15].copy(), grid=Grid((1, 80, 144), dce.grid.affine))
+    view = make(qtbot, replace(study, dce=one))
+    qtbot.waitUntil(lambda: view.canvas.has_picture or "not work" in view.canvas.message, timeout=20000)
+    view.close_down()
+    assert not [thread for thread in threading.enumerate() if thread.name == "breastai-volume"]

@@ -33,7 +33,7 @@ class CurveView(QWidget):
         self._viewpoint = viewpoint
         self._pictures = pictures
         self.curve: Curve | None = None
-        self.setMinimumSize(190, 84)
+        self.setMinimumSize(170, 84)
         self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Preferred)
         self.setAccessibleName("Enhancement curve at the crosshair")
         self.setToolTip(f"Mean within {RADIUS_MM:.0f} mm of the crosshair; click in an MRI plane to move it")
@@ -47,8 +47,10 @@ class CurveView(QWidget):
 
     def summary(self) -> str:
         """Return the peak and the type of the curve in a few words."""
+        if self._pictures.pre is None:
+            return "No curve: the phase before contrast is not known"
         if self.curve is None:
-            return "No curve: the crosshair lies outside the MRI"
+            return "No curve: the crosshair is outside the MRI"
         if self.curve.percent is None:
             return "No signal before contrast here"
         peak = f"peak {max(self.curve.percent):+.0f} %"

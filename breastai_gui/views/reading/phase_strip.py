@@ -49,7 +49,7 @@ class PhaseButton(QAbstractButton):
 
     def minimumSizeHint(self) -> QSize:
         """Many phases leave room for a number only."""
-        return QSize(22, self.sizeHint().height())
+        return QSize(12, self.sizeHint().height())
 
     def paintEvent(self, _event: QPaintEvent) -> None:
         """Draw the frame and both lines."""
@@ -91,8 +91,8 @@ class PhaseButton(QAbstractButton):
     @staticmethod
     def _draw_words(painter: QPainter, area: QRectF, words: str) -> None:
         """Draw them as far as they have room; the tooltip says all."""
-        room = area.width() - 4
-        fits = next((each for each in (words, words.replace("unknown", "?")) if painter.fontMetrics().horizontalAdvance(each) <= room), "")
+        forms = (words, words.replace("unknown", "?"), words.removeprefix("P"))
+        fits = next((form for form in forms if painter.fontMetrics().horizontalAdvance(form) <= area.width() - 2), "")
         painter.drawText(area, Qt.AlignmentFlag.AlignCenter, fits)
 
 
@@ -133,6 +133,8 @@ class PhaseStrip(QWidget):
         self.next = self._button("►", "Next phase (→)", lambda: self._step(1))
         self.cine = self._button("▷", "Run through the phases (Space)", self.toggle_cine)
         self.cine.setCheckable(True)
+        for button in (self.previous, self.next, self.cine):
+            button.setProperty("narrow", True)  # window.qss
         tip = "Subtraction: this phase minus the one before contrast (S)"
         self.subtraction = self._button("SUB", tip, lambda: self.toggle_mode("subtraction"))
         self.mip = self._button("MIP", "Maximum-intensity projection of the subtraction (M)", lambda: self.toggle_mode("mip"))

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from breastai_gui.views.reading.viewpoint import Look, PictureMode, Tool
 
 LEFT_PX, RIGHT_PX = 250, 286
-"""Widths of the panels when the page opens."""
+"""Widths of the panels when the page opens, and the least that they can have."""
 
 
 class ReadingPage(QWidget):
@@ -127,6 +127,8 @@ class ReadingPage(QWidget):
         for widget in (self.exam, centre, self.right):
             self.splitter.addWidget(widget)
         self.splitter.setHandleWidth(4)
+        self.exam.setMinimumWidth(LEFT_PX)  # narrower, its words would be cut off; it can be folded away
+        self.right.setMinimumWidth(RIGHT_PX)
         self.splitter.setStretchFactor(0, 0)
         self.splitter.setStretchFactor(1, 1)
         self.splitter.setStretchFactor(2, 0)

@@ -81,6 +81,10 @@ def thinned(difference: NDArray[np.float32], affine: NDArray[np.float64], high: 
     moved = affine.copy()
     moved[:3, :3] = affine[:3, :3] * np.asarray(steps)
     moved[:3, 3] = affine[:3, 3] + affine[:3, :3] @ ((np.asarray(steps, dtype=np.float64) - 1) / 2)
+    for axis, count in enumerate(levels.shape):
+        if count == 1:  # a volume without thickness has no rays through it: VTK would never end
+            levels = np.repeat(levels, 2, axis=axis)
+            moved[:3, 3] -= moved[:3, axis] / 2
     if np.linalg.det(moved[:3, 2::-1]) < 0:  # VTK draws only right-handed volumes rightly: turn the stack round
         levels = np.ascontiguousarray(levels[::-1])
         moved[:3, 3] += moved[:3, 0] * (levels.shape[0] - 1)
@@ -191,6 +195,8 @@ class Stage:
         image.GetPointData().SetScalars(numpy_to_vtk(volume.levels.ravel(), deep=True))  # type: ignore[no-untyped-call]
         self._mapper = vtkGPUVolumeRayCastMapper()
         self._mapper.SetInputData(image)
+        self._mapper.AutoAdjustSampleDistancesOff()  # it would look at the voxels' sides, which the matrix below gives
+        self._mapper.SetSampleDistance(0.7 * float(np.linalg.norm(volume.affine[:3, :3], axis=0).min()))
         self._property = vtkVolumeProperty()
         self._property.SetInterpolationTypeToLinear()
         actor = vtkVolume()

@@ -12,7 +12,7 @@ from PySide6.QtWidgets import QHBoxLayout, QToolButton, QVBoxLayout, QWidget
 from breastai_gui.data.study import direction_letters
 from breastai_gui.services.kinetics import early_phase, shown_phase, subtraction, subtraction_window
 from breastai_gui.services.planes import Letters
-from breastai_gui.views.panel_parts import ElidedText, follow
+from breastai_gui.views.panel_parts import Text, follow
 from breastai_gui.views.reading.image_furniture import CROSS, Furniture
 from breastai_gui.views.reading.volume_renderer import View, Volume, VolumeRenderer, VolumeStyle, thinned
 
@@ -29,7 +29,7 @@ FROM_FRONT = np.array([[1.0, 0.0, 0.0], [0.0, 0.0, 1.0], [0.0, -1.0, 0.0]])
 FROM_LEFT = np.array([[0.0, 1.0, 0.0], [0.0, 0.0, 1.0], [1.0, 0.0, 0.0]])
 FROM_RIGHT = np.array([[0.0, -1.0, 0.0], [0.0, 0.0, 1.0], [-1.0, 0.0, 0.0]])
 FROM_FEET = np.array([[1.0, 0.0, 0.0], [0.0, -1.0, 0.0], [0.0, 0.0, -1.0]])
-_VIEWS = (("Feet", FROM_FEET), ("Front", FROM_FRONT), ("Left", FROM_LEFT), ("Right", FROM_RIGHT))
+_VIEWS = (("feet", FROM_FEET), ("front", FROM_FRONT), ("left", FROM_LEFT), ("right", FROM_RIGHT))
 RADIANS_A_PIXEL = 0.008
 SETTLED_MS = 120
 """So long after the last movement the picture is drawn sharp; while it moves it is drawn at half size."""
@@ -44,14 +44,12 @@ class VolumeView(QWidget):
         self.canvas = VolumeCanvas(session, viewpoint, pictures)
         box = QHBoxLayout()
         box.setSpacing(4)
-        self.what = ElidedText(tone="muted")
-        self.canvas.captioned.connect(self.what.setText)
-        box.addWidget(self.what, 1)
+        box.addWidget(Text("From the", tone="muted", wrap=False))
         for words, axes in _VIEWS:
             button = self._button(words)
             button.clicked.connect(lambda _checked=False, axes=axes: self.canvas.turn_to(axes))
             box.addWidget(button)
-        box.addSpacing(12)
+        box.addStretch(1)
         self._styles: dict[VolumeStyle, QToolButton] = {"mip": self._button("MIP"), "volume": self._button("Shaded")}
         for style, button in self._styles.items():
             button.setCheckable(True)
@@ -82,15 +80,8 @@ class VolumeView(QWidget):
 
 
 class VolumeCanvas(QWidget):
-    """The picture, with the mouse on it.
+    """The picture, with the mouse on it."""
 
-    Signals
-    -------
-    captioned(str)
-        What is drawn.
-    """
-
-    captioned = Signal(str)
     _came_ready = Signal(object, object)
     _came_picture = Signal(object, object, object)
     _came_failure = Signal(object, str)
@@ -178,9 +169,9 @@ class VolumeCanvas(QWidget):
             self.update()
             return
         self._furniture.message = "Preparing the volume"
-        self._furniture.top_left = (f"{pictures.name(shown)} − pre",)
         early = early_phase(dce, pre, phases) is not None
-        self.captioned.emit("Early subtraction, from" if early else "Subtraction of the brightest phase (times unknown), from")
+        what = "early subtraction" if early else "subtraction of the brightest phase, times unknown|brightest phase, times unknown"
+        self._furniture.top_left = (f"{pictures.name(shown)} − pre", what)
 
         def make() -> Volume:
             _, high = subtraction_window(dce, pre, phases)

@@ -11,6 +11,7 @@ from breastai_gui.services.colour_maps import grey_levels, overlay
 from breastai_gui.services.kinetics import robust_window, subtraction, subtraction_window
 from breastai_gui.services.planes import PLANES, PlaneCut
 from breastai_gui.services.report_contents import KeyImage, Outline
+from breastai_gui.services.ultrasound_heat import heat_on_view
 from breastai_model.case import MAP_KINDS
 
 if TYPE_CHECKING:
@@ -159,33 +160,6 @@ def ultrasound_image(
             if mark.image == view.id
         ),
     )
-
-
-def heat_on_view(
-    assessment: Assessment, view: UltrasoundView, stream: Stream, kind: MapKind, shape: tuple[int, int]
-) -> NDArray[np.float32] | None:
-    """Return a view's heat on a picture of `shape` (rows, columns) that shows the whole view; None without any.
-
-    Bilinear between the map's cells, 0 outside of what the map covers.
-    """
-    heatmaps = assessment.prediction.heatmaps
-    values = heatmaps.stream(stream)
-    if values is None or view.id not in assessment.views:
-        return None
-    place = assessment.views.index(view.id)
-    if place not in assessment.prediction.inputs.angles:
-        return None
-    heat = np.asarray(values[MAP_KINDS.index(kind), place], dtype=np.float32)
-    box = heatmaps.us_boxes[place]
-    weights, inside = [], []
-    for axis in (0, 1):
-        pixels = (np.arange(shape[axis]) + 0.5) * (view.pixels.shape[axis] / shape[axis])
-        share = (pixels - box[axis]) / box[2 + axis]
-        index = np.clip(share * heat.shape[axis] - 0.5, 0, heat.shape[axis] - 1)
-        # One row of weights per pixel: a triangle one cell wide around its place on the map.
-        weights.append(np.maximum(0.0, 1.0 - np.abs(index[:, None] - np.arange(heat.shape[axis])[None, :])).astype(np.float32))
-        inside.append((share >= 0) & (share <= 1))
-    return np.where(inside[0][:, None] & inside[1][None, :], weights[0] @ heat @ weights[1].T, np.float32(0))
 
 
 def _smaller(pixels: NDArray[np.uint8], step: float) -> NDArray[np.uint8]:

@@ -8,7 +8,8 @@ import pytest
 from breastai_gui.services.annotations import DCE, Annotation
 from breastai_gui.services.colour_maps import grey_levels, overlay, table
 from breastai_gui.services.planes import PlaneCut
-from breastai_gui.services.report_pictures import heat_on_view, outline_on, ultrasound_image
+from breastai_gui.services.report_pictures import outline_on, ultrasound_image
+from breastai_gui.services.ultrasound_heat import heat_on_view
 from phantoms import simple_assessment, simple_grid, simple_study
 
 

@@ -13,9 +13,9 @@ from PySide6.QtWidgets import QApplication, QLabel
 
 from breastai_gui.services.assess import DEMONSTRATION_SENTENCE, case_of, chosen_views
 from breastai_gui.services.session import Session
+from breastai_gui.services.ultrasound_heat import first_heat, on_pixels
 from breastai_gui.views.reading.ultrasound_focus import UltrasoundFocus
 from breastai_gui.views.reading.ultrasound_grid import UltrasoundGrid
-from breastai_gui.views.reading.ultrasound_heat import on_pixels, view_heat
 from breastai_gui.views.reading.viewpoint import Look, Viewpoint
 from phantoms import simple_assessment, simple_study
 
@@ -183,7 +183,7 @@ def test_heat_is_shown_for_ultrasound_streams_and_used_views_only(qtbot: QtBot) 
     assert [tile.has_heat for tile in grid.tiles] == [True] * 11 + [False], "the model did not use the twelfth"
     viewpoint.set(stream="mri_agnostic")
     assert not any(tile.has_heat for tile in grid.tiles)
-    assert view_heat(session.assessments, study.ultrasound[12], "us_agnostic", "feature") is None
+    assert first_heat(session.assessments, study.ultrasound[12], "us_agnostic", "feature") is None
 
 
 def test_the_focus_shows_angle_calibration_and_a_scale_in_mm_or_px(qtbot: QtBot) -> None:

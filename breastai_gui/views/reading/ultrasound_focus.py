@@ -12,11 +12,11 @@ from PySide6.QtWidgets import QPushButton, QVBoxLayout, QWidget
 
 from breastai_gui.services.assess import DEMONSTRATION_SENTENCE, chosen_views
 from breastai_gui.services.colour_maps import overlay
+from breastai_gui.services.ultrasound_heat import first_heat
 from breastai_gui.views.panel_parts import Chip, ElidedText, Text, follow, row
 from breastai_gui.views.plain_text import literal_tooltip, one_line
 from breastai_gui.views.reading.image_pane import ImagePane
 from breastai_gui.views.reading.ultrasound_choice import angle_words, calibration_sentence, calibration_words, place_words
-from breastai_gui.views.reading.ultrasound_heat import view_heat
 
 if TYPE_CHECKING:
     from breastai_gui.data.study import UltrasoundView
@@ -172,7 +172,7 @@ class UltrasoundFocus(QWidget):
             self.pane.set_overlay(None)
             self._legend.say("")
             return
-        found = view_heat(self._session.assessments, view, look.stream, look.map_kind)
+        found = first_heat(self._session.assessments, view, look.stream, look.map_kind)
         if found is None:
             self.pane.set_overlay(None)
             self._legend.say("No heatmap: the model did not use this view.")

@@ -22,6 +22,7 @@ from PySide6.QtWidgets import (
 
 from breastai_gui.services.assess import MOST_VIEWS, chosen_views
 from breastai_gui.services.colour_maps import overlay
+from breastai_gui.services.ultrasound_heat import first_heat
 from breastai_gui.views.panel_parts import ElidedText, Text, follow, row, visible_boxes
 from breastai_gui.views.plain_text import one_line
 from breastai_gui.views.reading.ultrasound_choice import (
@@ -35,7 +36,6 @@ from breastai_gui.views.reading.ultrasound_choice import (
     slots,
     with_use,
 )
-from breastai_gui.views.reading.ultrasound_heat import view_heat
 from breastai_gui.views.reading.ultrasound_tile import UltrasoundTile
 
 if TYPE_CHECKING:
@@ -192,7 +192,7 @@ class UltrasoundGrid(QWidget):
         for tile in self.tiles:
             found = None
             if look.heatmap and tile.view is not None:
-                found = view_heat(self._session.assessments, tile.view, look.stream, look.map_kind)
+                found = first_heat(self._session.assessments, tile.view, look.stream, look.map_kind)
             tile.show_heat(None if found is None else overlay(found[1], look.opacity))
 
     def _looked(self, before: Look, after: Look) -> None:

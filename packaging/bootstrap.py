@@ -51,19 +51,7 @@ SYSTEM_PACKAGES = (
 
 def main() -> int:
     """Do what the command line asks; return the exit code of the program that was run."""
-    parser = argparse.ArgumentParser(description="Set up BreastAI in this checkout and run it.")
-    parser.add_argument(
-        "command", choices=("demo", "test", "install"), help="demo: open the demo patient; test: run all checks; install: only set up"
-    )
-    parser.add_argument(
-        "--torch",
-        choices=("auto", "cpu", "cuda"),
-        default="auto",
-        help="which build of PyTorch: cuda needs an NVIDIA card with its driver and downloads gigabytes; auto looks and says what it found",
-    )
-    parser.add_argument("--long", action="store_true", help="test: the full counts and the benchmarks (by hand, an hour or more)")
-    parser.add_argument("rest", nargs=argparse.REMAINDER, help="passed on to the program or to pytest")
-    options = parser.parse_args()
+    options = parse(sys.argv[1:])
     if not (3, 11) <= sys.version_info[:2] < (3, 14):
         print(f"BreastAI needs Python 3.11, 3.12 or 3.13; this is {platform.python_version()}.", file=sys.stderr)
         return 1
@@ -78,6 +66,27 @@ def main() -> int:
     if options.command == "demo":
         return subprocess.call([python(), "-P", "-m", "breastai_gui", "demo", *options.rest], cwd=ROOT)
     return test(long=options.long, arguments=options.rest)
+
+
+def parse(arguments: list[str]) -> argparse.Namespace:
+    """Return the options; what stands behind ``--`` is passed on to the program or to pytest as `rest`."""
+    cut = arguments.index("--") if "--" in arguments else len(arguments)
+    parser = argparse.ArgumentParser(
+        description="Set up BreastAI in this checkout and run it.", epilog="Behind --: for the program or pytest."
+    )
+    parser.add_argument(
+        "command", choices=("demo", "test", "install"), help="demo: open the demo patient; test: run all checks; install: only set up"
+    )
+    parser.add_argument(
+        "--torch",
+        choices=("auto", "cpu", "cuda"),
+        default="auto",
+        help="which build of PyTorch: cuda needs an NVIDIA card with its driver and downloads gigabytes; auto looks and says what it found",
+    )
+    parser.add_argument("--long", action="store_true", help="test: the full counts and the benchmarks (by hand, an hour or more)")
+    options = parser.parse_args(arguments[:cut])
+    options.rest = arguments[cut + 1 :]
+    return options
 
 
 def python() -> str:
@@ -104,7 +113,8 @@ def install_system_packages() -> None:
     line = f"apt-get update && apt-get install -y --no-install-recommends {' '.join(missing)}"
     if os.geteuid() != 0:
         print(
-            f"Some system libraries are missing. Paste this line, then run this command again:\n\n  sudo sh -c '{line}'\n", file=sys.stderr
+            f"Some system libraries are missing; without them windows or tests may fail. Paste this line:\n\n  sudo sh -c '{line}'\n",
+            file=sys.stderr,
         )
         return
     print(f"Installing {len(missing)} system packages: {' '.join(missing)}", flush=True)
@@ -175,7 +185,6 @@ def install_torch(pip: list[str], build: str) -> None:
 def test(*, long: bool, arguments: list[str]) -> int:
     """Run every check, all of them even when an early one fails; return 0 only when all passed."""
     environment = {**os.environ, "QT_QPA_PLATFORM": os.environ.get("QT_QPA_PLATFORM", "offscreen"), "OMP_NUM_THREADS": "1"}
-    arguments = [argument for argument in arguments if argument != "--"]
     workers = [] if long else ["-n", "2", "--dist", "loadfile"]  # a file shares its phantoms
     checks = [
         ("ruff check", [python(), "-m", "ruff", "check", "."]),

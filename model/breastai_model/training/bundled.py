@@ -1,11 +1,13 @@
 """Make the weights that the program ships with, from made-up patients: ``python -m breastai_model.training.bundled OUT``.
 
-The recipe is `compact`, the loss the plain supervised one, modalities are left out at random. Two stages:
+The recipe is `compact`, the loss the plain supervised one, modalities are left out at random. Three stages:
 
 1. *windows*: the network sees a small window around the lesion (its place is known, the patients are made up) and the
    mirrored place in the other breast, at the full resolution. Convolutions do not depend on the size of their input, and a
    window costs a fifteenth of a whole breast.
-2. *whole*: whole breasts, as in every prediction, so that the pooled features and the batch norms' statistics fit them.
+2. *mri*: the same windows, most of them without ultrasound. Ultrasound shows the answer sooner, and a network that has it
+   hardly looks at the MRI.
+3. *whole*: whole breasts, as in every prediction, so that the pooled features and the batch norms' statistics fit them.
    Nothing tells the network where the lesion is.
 
 The first phantoms are learnt from, the last ones are measured on at the end and play no part before it (the best epoch is
@@ -98,6 +100,7 @@ def main() -> None:
     parser.add_argument("--phantoms", type=int, default=1000, help="made-up patients to learn from")
     parser.add_argument("--measured", type=int, default=300, help="further ones for the final figures")
     parser.add_argument("--window-epochs", type=int, default=12)
+    parser.add_argument("--mri-epochs", type=int, default=10)
     parser.add_argument("--whole-epochs", type=int, default=1)
     parser.add_argument("--processes", type=int, default=1, help="that make phantoms")
     parser.add_argument("--precision", choices=("float32", "bfloat16"), default="float32", help="of the forward pass while training")
@@ -113,6 +116,8 @@ def main() -> None:
         "precision": arguments.precision,
     }
     windows = _folder(arguments.out / "windows", Plan(name=NAME, epochs=arguments.window_epochs, learning_rate=1.5e-3, **common))
+    seldom = Plan(name=NAME, epochs=arguments.mri_epochs, learning_rate=1e-3, drop_mri=0.1, drop_ultrasound=0.7, **common)
+    mri = _folder(arguments.out / "mri", seldom)
     whole = _folder(arguments.out / "whole", Plan(name=NAME, epochs=arguments.whole_epochs, learning_rate=4e-4, **common))
     total = arguments.phantoms + arguments.measured
     jobs = [(windows.path, number, FIRST_SEED + number) for number in range(1, total + 1)]
@@ -124,8 +129,9 @@ def main() -> None:
     learn, measured = paths[: arguments.phantoms], paths[arguments.phantoms : total]
 
     _train(windows, WindowFiles(learn), None)
-    # The second stage sees the same held-out share: the split follows from labels, numbers and seed alone.
-    _train(whole, CaseFiles(learn), windows.best)
+    _train(mri, WindowFiles(learn), windows.best)
+    # Every stage sees the same held-out share: the split follows from labels, numbers and seed alone.
+    _train(whole, CaseFiles(learn), mri.best)
 
     last = Training(whole, CaseFiles(learn))
     load_checkpoint(whole.best, last.net, None)

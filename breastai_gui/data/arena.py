@@ -7,6 +7,7 @@ warns about it.
 
 from __future__ import annotations
 
+import json
 import mmap
 import os
 import secrets
@@ -64,7 +65,7 @@ class Arena:
 
     def send(self, pipe: Connection, receiver: int) -> None:
         """Hand the arena to the process of that id at the other end of the pipe."""
-        pipe.send((self.size, self._name))
+        pipe.send_bytes(json.dumps([self.size, self._name]).encode())
         if not self._name:
             from multiprocessing.reduction import send_handle
 
@@ -79,7 +80,7 @@ class Arena:
 
 def received(pipe: Connection) -> mmap.mmap:
     """Return the memory of an arena sent by the other process; what is written here stays here (copy on write)."""
-    size, name = pipe.recv()
+    size, name = json.loads(pipe.recv_bytes())
     if sys.platform == "win32":
         return mmap.mmap(-1, size, tagname=name, access=mmap.ACCESS_READ)
     from multiprocessing.reduction import recv_handle

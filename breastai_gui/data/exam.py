@@ -110,8 +110,9 @@ class Loading:
             key=hashlib.sha256("\n".join(sorted(self._identities)).encode()).hexdigest(),
             patient=patient if patient is not None else views.patient if views else Patient(),
             ultrasound_patient=views.patient if views and ultrasound else None,
-            taken_on=taken_on or (views.taken_on if views else None),
-            description=description or (views.description if views else ""),
+            # Never the other modality's: it may be another patient's.
+            taken_on=taken_on if plan is not None else views.taken_on if views else None,
+            description=description if plan is not None else views.description if views else "",
             dce=dce,
             ultrasound=ultrasound,
             others=scan.catalogue.others,
@@ -182,7 +183,7 @@ class Loading:
                 if name in self._unreadable:
                     raise HeaderError(self._unreadable[name])
                 self._at(name)
-                read_phase(volume, place, values[number], cache)
+                read_phase(self._scan.files, volume, place, values[number], cache)
             except HeaderError as error:
                 self._failed[name] = str(error)
                 if volume.count > 1:
@@ -245,7 +246,7 @@ class Loading:
         self._problems += plan.problems
         views: list[UltrasoundView] = []
         uses: dict[str, list[int]] = {}
-        sizes: dict[str, int] = {"unsized": 0, "whole": 0, "outside": 0}
+        sizes: dict[str, int] = {"unsized": 0, "whole": 0, "outside": 0, "unreadable": 0}
         by_file: dict[str, list[ViewPlan]] = {}
         for view in plan.views:
             by_file.setdefault(view.found.name, []).append(view)
@@ -301,7 +302,8 @@ class Loading:
             self._uids += [uid, header.text("SeriesInstanceUID"), header.text("StudyInstanceUID")]
             sizes["unsized"] += spacing is None
             sizes["outside"] += region.outside
-            sizes["whole"] += region.box is None and not region.outside
+            sizes["unreadable"] += region.unreadable
+            sizes["whole"] += region.box is None and not region.outside and not region.unreadable
             answer.append((view, _view(view, plan, arena, _cut(grey, region), identity, spacing, source)))
         return answer
 
@@ -313,6 +315,12 @@ class Loading:
         if sizes["outside"]:
             text = (
                 f"{sizes['outside']} of {count} ultrasound images were cropped after their region was written; they are shown whole, "
+                "and text may be burned into them."
+            )
+            self._problems.append(Problem(text))
+        if sizes["unreadable"]:
+            text = (
+                f"The region of {sizes['unreadable']} of {count} ultrasound images is damaged and cannot be read; they are shown whole, "
                 "and text may be burned into them."
             )
             self._problems.append(Problem(text))

@@ -138,7 +138,7 @@ def _sort(files: Files, found: Found, account: Account, headers: list[Header], p
             if is_mask_name(name):
                 account.left(name, "a mask by its name, not an image")
             else:
-                volumes.append(read_volume_header(found))
+                volumes.append(read_volume_header(files, found))
                 data = data_file_of(head) if name.lower().endswith((".nhdr", ".mhd")) else ""
                 if data:
                     account.used(name.rpartition("/")[0] + "/" * ("/" in name) + data, f"values of «{name}»")
@@ -249,7 +249,8 @@ def _derived(header: Header) -> str:
     """Return what an MR image without a place is: pictures made by software on the scanner have none."""
     if header.count("SamplesPerPixel", 1) != 1:
         return "colour picture made from MRI"
-    return role_of(Slice(header, 0, (), (), (), (1.0, 0.0))) if header.image_type[:1] == ("DERIVED",) else ""
+    image = Slice(header, 0, (), (), (), (1.0, 0.0))
+    return role_of(image) if image.image_type[:1] == ("DERIVED",) else ""
 
 
 def _dynamic(parts: list[Part], account: Account) -> tuple[list[DynamicPlan], list[OtherSeries]]:

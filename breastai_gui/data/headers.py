@@ -137,11 +137,6 @@ class Header:
         return (bits + 7) // 8
 
     @property
-    def image_type(self) -> tuple[str, ...]:
-        """The parts of ImageType in capitals."""
-        return tuple(part.strip().upper() for part in self.text("ImageType").split("\\"))
-
-    @property
     def description(self) -> str:
         """SeriesDescription and ProtocolName in lower case, to be searched for words."""
         return f"{self.text('SeriesDescription')} {self.text('ProtocolName')}".lower()

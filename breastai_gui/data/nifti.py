@@ -1,14 +1,18 @@
 """NIfTI, NRRD and MetaImage volumes as dynamic phases: one file a phase, or one file with all of them.
 
-SimpleITK reads the pixels and the affine (already LPS); what belongs together is decided here.
+SimpleITK reads the pixels and the affine (already LPS); what belongs together is decided here. It reads from the disk only,
+so a zip's member is unpacked into a private folder, read and deleted.
 """
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import hashlib
 import math
 import re
+import tempfile
+import zipfile
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,16 +25,18 @@ from breastai_gui.data.headers import HeaderError
 from breastai_gui.data.phases import Order, PhaseFacts
 from breastai_gui.data.study import Grid, Problem
 from breastai_gui.data.ultrasound import natural
-from breastai_gui.data.walk import MOST_EXPANSION, SMALL_BYTES
+from breastai_gui.data.walk import BYTES_OF_A_MEMBER, MOST_EXPANSION, SMALL_BYTES, Found
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from numpy.typing import NDArray
 
-    from breastai_gui.data.walk import Found
+    from breastai_gui.data.walk import Files
 
-ENDINGS = (".nii", ".nii.gz", ".nrrd", ".nhdr", ".mha", ".mhd")
+ENDINGS = (".nii.gz", ".nii", ".nrrd", ".nhdr", ".mha", ".mhd")
+HEADER_BYTES = 1 << 20
+"""So much of a zip's member is unpacked to read its header."""
 _MASK = re.compile(r"(?<![a-z])(masks?|labels?|segs?|segmentations?|rois?)(?![a-z])")
 _NUMBER = re.compile(r"(?:post|phase|ph|dyn|time|tp|t|dce|p)[-_ ]?0*(\d+)")
 _DATA_FILE = re.compile(rb"^(?:ElementDataFile\s*=|data ?file\s*:)([^\r\n]*)", re.MULTILINE | re.IGNORECASE)
@@ -79,7 +85,7 @@ def is_mask_name(name: str) -> bool:
     return _MASK.search(name.lower()) is not None
 
 
-def read_volume_header(found: Found) -> Volume:
+def read_volume_header(files: Files, found: Found) -> Volume:
     """Return what a volume file declares, checked before anything is allocated.
 
     Raises
@@ -90,15 +96,15 @@ def read_volume_header(found: Found) -> Volume:
     import SimpleITK
 
     simple_itk: Any = SimpleITK  # its stubs leave the calls untyped
-    if found.member:
-        raise HeaderError("volumes inside a zip are not read: unpack it first")
-    size_on_disk = _size_with_data_file(found)
+    values = _values_of(files, found)
+    size_on_disk = found.size + (values.size if values is not None else 0)
     reader = simple_itk.ImageFileReader()
-    reader.SetFileName(found.path)
-    try:
-        reader.ReadImageInformation()
-    except RuntimeError:
-        raise HeaderError("its header cannot be read") from None
+    with _on_disk(files, found, HEADER_BYTES) as path:
+        reader.SetFileName(path)
+        try:
+            reader.ReadImageInformation()
+        except RuntimeError:
+            raise HeaderError("its header cannot be read") from None
     size = reader.GetSize()
     if len(size) not in (3, 4):
         raise HeaderError(f"it has {len(size)} dimensions, not 3 or 4")
@@ -108,10 +114,10 @@ def read_volume_header(found: Found) -> Volume:
         raise HeaderError(f"unsupported: its values are {name}")
     kind = np.dtype(_TYPES.get(name, np.float32))
     total = math.prod(size) * components * kind.itemsize
-    packed = found.path.lower().endswith((".gz", ".nrrd", ".mha", ".mhd", ".nhdr"))
+    packed = found.name.lower().endswith((".gz", ".nrrd", ".mha", ".mhd", ".nhdr"))
     if total > (max(SMALL_BYTES, MOST_EXPANSION * size_on_disk) if packed else 4 * max(size_on_disk, 4096)):
         raise HeaderError(f"it declares {total / 2**30:,.1f} GiB of image, the file has {size_on_disk:,} bytes")
-    if found.path.lower().endswith(".nii") and total > found.size:
+    if found.name.lower().endswith(".nii") and total > found.size:
         raise HeaderError(f"it is cut short or damaged ({found.size:,} of more than {total:,} bytes are there)")
     spacing, origin = np.array(reader.GetSpacing()), np.array(reader.GetOrigin())
     direction = np.array(reader.GetDirection()).reshape(len(size), len(size))[:3, :3]
@@ -137,19 +143,62 @@ def data_file_of(head: bytes) -> str:
     return "" if name.upper() == "LOCAL" else name
 
 
-def _size_with_data_file(found: Found) -> int:
-    path = Path(found.path)
-    if path.suffix.lower() not in (".nrrd", ".nhdr", ".mha", ".mhd"):
-        return found.size
-    with path.open("rb") as stream:
-        name = data_file_of(stream.read(1 << 16))
+def _values_of(files: Files, found: Found) -> Found | None:
+    """Return the file beside a NRRD or MetaImage header that holds its values, None when it holds them itself."""
+    if not found.name.lower().endswith((".nrrd", ".nhdr", ".mha", ".mhd")):
+        return None
+    name = data_file_of(files.head(found, 1 << 16))
     if not name:
-        return found.size
-    beside = path.parent / name
+        return None
     # A header must not lead the reader to any other file of this computer.
-    if "/" in name or "\\" in name or name.split()[0] in ("LIST", "..") or "%" in name or beside.is_symlink() or not beside.is_file():
+    values = None
+    if not ("/" in name or "\\" in name or name.split()[0] in ("LIST", "..") or "%" in name):
+        if found.member:
+            values = files.beside(found, name)
+        else:
+            beside = Path(found.path).parent / name
+            if beside.is_file() and not beside.is_symlink():
+                values = Found(name, str(beside), "", beside.stat().st_size)
+    if values is None:
         raise HeaderError("the file with its values is not beside it")
-    return found.size + beside.stat().st_size
+    return values
+
+
+@contextlib.contextmanager
+def _on_disk(files: Files, found: Found, most: int) -> Iterator[str]:
+    """Yield the path of a volume; the first `most` bytes of a zip's member are unpacked and afterwards deleted.
+
+    The folder can be entered by this user alone, and its files carry no name from the zip, which could be the patient's.
+
+    Raises
+    ------
+    HeaderError
+        If it cannot be unpacked.
+    """
+    if not found.member:
+        yield found.path
+        return
+    ending = next(ending for ending in ENDINGS if found.name.lower().endswith(ending))
+    values = _values_of(files, found)
+    with contextlib.ExitStack() as stack:
+        try:
+            folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="breastai-", ignore_cleanup_errors=True)))
+            path = folder / f"volume{ending}"
+            if values is None:
+                files.unpack(found, path, most)
+            else:
+                with files.open(found) as stream:
+                    path.write_bytes(_DATA_FILE.sub(_renamed, stream.read(), count=1))
+                files.unpack(values, folder / "values", most)
+        except OSError as error:
+            raise HeaderError(f"it cannot be unpacked into the temporary folder ({(error.strerror or 'unknown reason').lower()})") from None
+        except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, NotImplementedError):
+            raise HeaderError("it is damaged: it cannot be unpacked") from None
+        yield str(path)
+
+
+def _renamed(line: re.Match[bytes]) -> bytes:
+    return line.group(0)[: line.start(1) - line.start(0)] + b" values"
 
 
 def volume_plans(volumes: Sequence[Volume]) -> list[VolumePlan]:
@@ -221,7 +270,7 @@ def _check_whole(path: str) -> None:
                 pass
 
 
-def read_phase(volume: Volume, number: int, target: NDArray[Any], cache: dict[str, NDArray[Any]]) -> None:
+def read_phase(files: Files, volume: Volume, number: int, target: NDArray[Any], cache: dict[str, NDArray[Any]]) -> None:
     """Read one phase into `target` (slice, row, column); a file with several phases is read once and kept in `cache`.
 
     Raises
@@ -231,14 +280,16 @@ def read_phase(volume: Volume, number: int, target: NDArray[Any], cache: dict[st
     """
     import SimpleITK
 
-    if volume.found.path not in cache:
+    name = volume.found.name
+    if name not in cache:
         cache.clear()
-        try:
-            _check_whole(volume.found.path)
-            cache[volume.found.path] = SimpleITK.GetArrayFromImage(SimpleITK.ReadImage(volume.found.path))
-        except (RuntimeError, EOFError, OSError, zlib.error):
-            raise HeaderError("it is damaged: its values cannot be read") from None
-    array = cache[volume.found.path]
+        with _on_disk(files, volume.found, BYTES_OF_A_MEMBER) as path:
+            try:
+                _check_whole(path)
+                cache[name] = SimpleITK.GetArrayFromImage(SimpleITK.ReadImage(path))
+            except (RuntimeError, EOFError, OSError, zlib.error):
+                raise HeaderError("it is damaged: its values cannot be read") from None
+    array = cache[name]
     if volume.components:
         array = array[..., number]
     elif array.ndim == 4:

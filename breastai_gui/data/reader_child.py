@@ -8,7 +8,9 @@ from __future__ import annotations
 import logging
 import os
 import pickle
+import shutil
 import sys
+import tempfile
 import time
 import traceback
 import warnings
@@ -26,14 +28,28 @@ NAME_BYTES = 4096
 HEADERS, PIXELS = "H", "P"
 """Before the name of the file that is being read: in which stage."""
 MEMORY_BYTES = 10 << 30
-"""Address space of this process: the largest exam (4 GiB) with the libraries and one decoder's working memory."""
+"""Address space of this process: the largest exam (4 GiB, once as an arena, and for a volume file once more while SimpleITK
+holds it), the libraries, and one decoder's working memory. It is address space, not memory: most of it is never written."""
+FILE_BYTES = (4 << 30) + (1 << 20)
+"""The largest file that this process may write: the arena of the largest exam, which is a file without a name."""
+_KEPT = ("PATH", "HOME", "TMPDIR", "TEMP", "TMP", "LANG", "LC_ALL", "LC_CTYPE", "TZ", "SYSTEMROOT", "WINDIR", "SYSTEMDRIVE", "COMSPEC")
 TELL_S = 0.04
 """Progress is told at most this often; a preview always."""
 
 
-def main(pipe: Connection, at: Any, parent: int) -> None:
-    """Answer requests until the other end of the pipe is closed."""
+def main(pipe: Connection, at: Any, parent: int, folder: str) -> None:
+    """Answer requests until the other end of the pipe is closed; what is unpacked on the way lies in `folder`."""
     _restrain()
+    if folder:
+        tempfile.tempdir = folder
+    try:
+        _answer_requests(pipe, at, parent)
+    finally:
+        if folder:
+            shutil.rmtree(folder, ignore_errors=True)  # the other side does so too, unless it was killed
+
+
+def _answer_requests(pipe: Connection, at: Any, parent: int) -> None:
     _silence()
     # Imported now, so that the process is warm when the first folder is dropped.
     from breastai_gui.data import exam, folder
@@ -114,7 +130,12 @@ def _send_study(pipe: Connection, study: Any, arena: Any, parent: int) -> None:
 
 
 def _restrain() -> None:
-    """One thread for every library, no core files, and a limit to memory where the system has one."""
+    """One thread for every library, no core files, limits to memory and to files, and an environment without secrets.
+
+    There is no limit to processor time: a file that takes too long is noticed on the other side, which knows its name.
+    """
+    for name in set(os.environ) - set(_KEPT):
+        del os.environ[name]  # settings of libraries and other programs' passwords are no business of a decoder
     for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS"):
         os.environ[name] = "1"
     try:
@@ -122,6 +143,10 @@ def _restrain() -> None:
     except ImportError:  # Windows
         return
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    # Python ignores SIGXFSZ, so that a write beyond it is an OSError.
+    _, most = resource.getrlimit(resource.RLIMIT_FSIZE)
+    limit = FILE_BYTES if most == resource.RLIM_INFINITY else min(most, FILE_BYTES)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
     if sys.platform == "linux":
         _, most = resource.getrlimit(resource.RLIMIT_AS)
         limit = MEMORY_BYTES if most == resource.RLIM_INFINITY else min(most, MEMORY_BYTES)

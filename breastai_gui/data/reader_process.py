@@ -10,11 +10,15 @@ import logging
 import multiprocessing
 import os
 import pickle
+import shutil
+import tempfile
 import threading
 import time
+import weakref
 from typing import TYPE_CHECKING, Any, cast
 
 from breastai_gui.data import reader_child
+from breastai_gui.data.answers import unpickled
 from breastai_gui.data.study import Catalogue, ReadError, ReadProgress, Study
 
 if TYPE_CHECKING:
@@ -49,6 +53,7 @@ class Reader:
         self._process: SpawnProcess | None = None
         self._pipe: Connection | None = None
         self._at: Any = None
+        self._forget_folder: weakref.finalize[..., Reader] | None = None
         self._working: Connection | None = None
         self._stops = 0
         self._unreadable: dict[str, dict[str, str]] = {}
@@ -159,7 +164,7 @@ class Reader:
                 elif file and time.monotonic() - since > LONGEST_FILE_S:
                     return None
                 continue
-            kind, content = pipe.recv()
+            kind, content = unpickled(pipe.recv_bytes())
             if kind == "progress":
                 tell(content)
                 last, since = self._file_at(), time.monotonic()
@@ -183,11 +188,22 @@ class Reader:
         here, there = context.Pipe()
         # Unsynchronised: written by the child before each file, read here after the child's death.
         self._at = context.RawArray("c", reader_child.NAME_BYTES)
-        self._process = context.Process(target=reader_child.main, args=(there, self._at, os.getpid()), name="breastai-reader", daemon=True)
+        folder = self._private_folder()
+        arguments = (there, self._at, os.getpid(), folder)
+        self._process = context.Process(target=reader_child.main, args=arguments, name="breastai-reader", daemon=True)
         self._process.start()
         there.close()
         self._pipe = here
         return here
+
+    def _private_folder(self) -> str:
+        """Return a new folder for what the child unpacks, "" when there can be none; it goes with the child, however that ends."""
+        try:
+            folder = tempfile.mkdtemp(prefix="breastai-")
+        except OSError:
+            return ""
+        self._forget_folder = weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
+        return folder
 
     def _end(self) -> None:
         """End the child; the lock is held."""
@@ -197,6 +213,9 @@ class Reader:
             process.kill()
             process.join()
             process.close()
+        if self._forget_folder is not None:
+            self._forget_folder()
+            self._forget_folder = None
         if pipe is not None and pipe is not self._working:
             pipe.close()
 
@@ -205,6 +224,9 @@ def _study_from(pipe: Connection, pickled: bytes, places: list[tuple[int, int] |
     """Return the study whose arrays lie in the arena that follows on the pipe; they stay read-only."""
     from breastai_gui.data.arena import received
 
-    memory = memoryview(received(pipe)).toreadonly()
-    buffers = [place if isinstance(place, bytes) else memory[place[0] : place[0] + place[1]] for place in places]
-    return cast("Study", pickle.loads(pickled, buffers=buffers))  # from our own child
+    try:
+        memory = memoryview(received(pipe)).toreadonly()
+        buffers = [place if isinstance(place, bytes) else memory[place[0] : place[0] + place[1]] for place in places]
+    except (TypeError, ValueError):
+        raise pickle.UnpicklingError("The reading process answered with damaged bytes.") from None
+    return cast("Study", unpickled(pickled, buffers))

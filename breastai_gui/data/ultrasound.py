@@ -35,6 +35,8 @@ class Region:
     spacing_mm: tuple[float, float] | None
     outside: bool = False
     """True when the region's place does not lie in the image: the image was cropped after the region was written."""
+    unreadable: bool = False
+    """True when the file names regions, but their values are damaged: nobody can tell where the tissue is."""
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -131,7 +133,10 @@ def region_of(header: Header) -> Region:
     """Return the tissue region of an ultrasound image and its millimetres."""
     rows, columns = header.count("Rows"), header.count("Columns")
     best: tuple[float, dict[str, float]] | None = None
-    for item in _regions(header):
+    regions = _regions(header)
+    if regions is None:
+        return Region(None, None, unreadable=True)
+    for item in regions:
         top, left, bottom, right = (item[f"RegionLocation{name}"] for name in ("MinY0", "MinX0", "MaxY1", "MaxX1"))
         if item["RegionSpatialFormat"] != 1 or not (bottom > top and right > left):
             continue
@@ -140,7 +145,8 @@ def region_of(header: Header) -> Region:
         if best is None or rank > best[0]:
             best = (rank, item)
     if best is None:
-        return Region(None, None)
+        damaged = any(math.isnan(item[keyword]) for item in regions for keyword in _REGION_KEYWORDS[:5])
+        return Region(None, None, unreadable=damaged)
     item = best[1]
     spacing = None
     if item["PhysicalUnitsXDirection"] == item["PhysicalUnitsYDirection"] == CENTIMETRES:
@@ -159,8 +165,8 @@ _REGION_KEYWORDS = (
 )
 
 
-def _regions(header: Header) -> list[dict[str, float]]:
-    """Return the numbers of each region, NaN for what is missing or none."""
+def _regions(header: Header) -> list[dict[str, float]] | None:
+    """Return the numbers of each region, NaN for what is missing; None when they cannot be read."""
     element = header.sequences.get("SequenceOfUltrasoundRegions")
     if element is None:
         return []
@@ -169,8 +175,8 @@ def _regions(header: Header) -> list[dict[str, float]]:
     try:
         value = convert_raw_data_element(element).value if isinstance(element, RawDataElement) else element.value
         return [{keyword: float(item.get(keyword, math.nan)) for keyword in _REGION_KEYWORDS} for item in value or []]
-    except Exception:  # noqa: BLE001  pydicom on untrusted bytes; without its region the image is shown whole
-        return []
+    except Exception:  # noqa: BLE001  pydicom on untrusted bytes fails in any way; the reader is told that the region is damaged
+        return None
 
 
 def spacing_of(header: Header, region: Region) -> tuple[tuple[float, float] | None, str]:

@@ -100,11 +100,31 @@ class Files:
             os.close(handle)
 
     def open(self, found: Found) -> BinaryIO:
-        """Return the file opened for reading; a zip's member is unpacked into memory, never onto the disk."""
+        """Return the file opened for reading; a zip's member is unpacked into memory."""
         if found.member:
             with self._zips[found.path].open(found.member) as stream:
                 return io.BytesIO(stream.read(found.size + 1)[: found.size])
         return cast("BinaryIO", io.FileIO(found.path))
+
+    def unpack(self, found: Found, target: Path, most: int) -> None:
+        """Write the first `most` bytes of a zip's member, never more than it declares, to a new file.
+
+        Raises OSError, or what `zipfile` raises for a damaged member.
+        """
+        left = min(most, found.size)
+        with self._zips[found.path].open(found.member) as packed, target.open("xb") as stream:
+            while left > 0:
+                block = packed.read(min(left, 1 << 20))
+                if not block:
+                    raise EOFError
+                stream.write(block)
+                left -= len(block)
+
+    def beside(self, found: Found, name: str) -> Found | None:
+        """Return the file of that name in the same folder, of a zip's member in the same folder of the zip; None without it."""
+        folder = found.name.rpartition("/")[0]
+        wanted = shown(f"{folder}/{name}" if folder else name)
+        return next((other for other in self.found if other.name == wanted and other.path == found.path), None)
 
     def close(self) -> None:
         """Close the zips that were opened."""

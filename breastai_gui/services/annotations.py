@@ -19,6 +19,8 @@ POINTS_NEEDED: dict[AnnotationKind, tuple[int, int | None]] = {
 }
 """Least and greatest number of points of each kind."""
 
+_ELLIPSE_CORNERS = 72
+
 DCE = "dce"
 """The `image` of a mark on the MRI; any other value is an ultrasound view's id."""
 
@@ -123,7 +125,7 @@ def measure(annotation: Annotation, spacing_mm: tuple[float, float] | None = Non
     points = np.asarray(annotation.points, dtype=np.float64)
     unit: Literal["mm", "px"] = "mm"
     if annotation.image == DCE:
-        flat = _in_plane(points, np.asarray(annotation.plane_normal, dtype=np.float64))
+        flat = np.stack([points @ axis for axis in plane_axes(annotation)], axis=1)
     elif spacing_mm is None:
         flat, unit = points, "px"
     else:
@@ -139,11 +141,32 @@ def measure(annotation: Annotation, spacing_mm: tuple[float, float] | None = Non
     return Measure(unit)
 
 
-def _in_plane(points: NDArray[np.float64], normal: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return (n, 2) coordinates in mm along the two patient axes that span the plane best."""
-    keep = [axis for axis in range(3) if axis != int(np.argmax(np.abs(normal)))]
-    if np.abs(normal).max() > 0.999:
-        return points[:, keep]
-    first = np.eye(3)[keep[0]] - normal * normal[keep[0]]
+def outline_points(annotation: Annotation) -> NDArray[np.float64]:
+    """Return the line of a mark in its own coordinates, (n, 3) LPS mm on MRI, (n, 2) pixels on ultrasound.
+
+    Ellipse and polygon end where they began. The axes of an ellipse are those along which `measure` takes its size.
+    """
+    points = np.asarray(annotation.points, dtype=np.float64)
+    if annotation.kind == "polygon":
+        return np.concatenate([points, points[:1]])
+    if annotation.kind != "ellipse":
+        return points
+    first, second = plane_axes(annotation)
+    across = points[1] - points[0]
+    angle = np.linspace(0, 2 * np.pi, _ELLIPSE_CORNERS + 1)[:, None]
+    half_first, half_second = (across @ first) / 2 * first, (across @ second) / 2 * second
+    return np.asarray(points.mean(axis=0) + np.cos(angle) * half_first + np.sin(angle) * half_second)
+
+
+def plane_axes(annotation: Annotation) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return the two unit directions in a mark's plane that its size is taken along and the box of an ellipse lies along.
+
+    On MRI they follow the patient, not the picture: the patient axis that lies in the plane best, and the one across it.
+    """
+    if annotation.plane_normal is None:
+        return np.array([1.0, 0.0]), np.array([0.0, 1.0])
+    normal = np.asarray(annotation.plane_normal, dtype=np.float64)
+    keep = next(axis for axis in range(3) if axis != int(np.argmax(np.abs(normal))))
+    first = np.eye(3)[keep] - normal * normal[keep]
     first /= np.linalg.norm(first)
-    return np.stack([points @ first, points @ np.cross(normal, first)], axis=1)
+    return first, np.cross(normal, first)

@@ -14,10 +14,10 @@ from breastai_gui.data.study import ReadError, ReadProgress
 from breastai_gui.services.annotations import DCE
 from breastai_gui.services.assess import assess
 from breastai_gui.services.demo_patient import demo_patient
-from breastai_gui.services.failures import log_failure, sentence_of
+from breastai_gui.services.failures import log, log_failure, sentence_of
 from breastai_gui.services.jobs import Cancelled, Jobs, Task
 from breastai_gui.services.journal import Journal
-from breastai_gui.services.models import Models
+from breastai_gui.services.models import ModelError, Models
 from breastai_gui.services.predicting import PredictingProcess, PredictingStopped
 from breastai_gui.services.session import Session, SessionState, model_choices
 from breastai_gui.services.settings import Settings
@@ -67,8 +67,13 @@ class Application:
 
     @property
     def notices(self) -> tuple[str, ...]:
-        """What the person should know about settings and saved work; empty when all is well."""
-        return tuple(notice for notice in (self.settings.notice, self.journal.notice, self.models.notice) if notice)
+        """What the person should know about settings, saved work and the model in use; empty when all is well."""
+        unusable = ""
+        try:
+            self.models.active()  # this reads the list of models, so a damaged one is told now, not after the first exam
+        except (ModelError, OSError) as error:
+            unusable = sentence_of(error)
+        return tuple(notice for notice in (self.settings.notice, self.journal.notice, self.models.notice, unusable) if notice)
 
     def warm(self) -> None:
         """Start both child processes without waiting, so that the first exam is quick; called after the first paint."""
@@ -197,6 +202,7 @@ class Application:
             study, state = read
             session = Session(study, state)
             self.journal.follow(session, failed=self.trouble.emit)
+            follow_identity(session)
             self.session = session
             opened(session)
 
@@ -281,6 +287,26 @@ def write_report(session: Session, path: Path) -> None:
     report_pdf.write(report.compose(session, __version__), path)
 
 
+def follow_identity(session: Session) -> None:
+    """Log, from now on, each time the person settles whether MRI and ultrasound show one patient."""
+    settled = session.choices.same_patient
+
+    def noted(state: SessionState) -> None:
+        nonlocal settled
+        if state.choices.same_patient != settled:
+            settled = state.choices.same_patient
+            log_identity(session.study, settled, "in the window")
+
+    session.state_added.connect(noted)
+
+
+def log_identity(study: Study, same_patient: bool | None, how: str) -> None:
+    """Write who overrode the identity check: which study, never whose."""
+    if study.patient_mismatch:
+        what = {True: "confirmed", False: "denied", None: "left open"}[same_patient]
+        log.info("That MRI and ultrasound show the same patient was %s %s, study %s", what, how, study.key[:16])
+
+
 def fitting(state: SessionState, study: Study) -> SessionState:
     """Return the state without what does not belong to this study: phases, views and marks that it does not have.
 
@@ -296,6 +322,7 @@ def fitting(state: SessionState, study: Study) -> SessionState:
         choices = replace(choices, pre=None, phases_confirmed=False)
     if choices.views is not None and not views.issuperset(choices.views):
         choices = replace(choices, views=None)
+    choices = replace(choices, show_numbers=False)  # asked for anew each time the exam is opened
     choices = replace(choices, angles=tuple(pair for pair in choices.angles if pair[0] in views))
     marks = tuple(mark for mark in state.annotations if mark.image in views or (mark.image == DCE and count))
     return replace(state, choices=choices, annotations=marks)

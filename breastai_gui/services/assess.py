@@ -7,8 +7,10 @@ import itertools
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from breastai_gui.services.breasts import REACH_MM, shown_breasts
-from breastai_gui.services.questions import open_questions
+from breastai_gui.services.breasts import shown_breasts
+from breastai_gui.services.questions import NARROW_SENTENCE, open_questions
+from breastai_gui.services.ultrasound_angles import angle_assumed, angle_of
+from breastai_gui.services.words import SCOPE_WORDS
 from breastai_model.case import Case
 
 if TYPE_CHECKING:
@@ -20,15 +22,13 @@ if TYPE_CHECKING:
     from breastai_gui.services.models import Models
     from breastai_gui.services.predicting import PredictingProcess
     from breastai_gui.services.session import Choices
-    from breastai_model.case import Prediction
+    from breastai_model.case import InputsUsed, Prediction
 
 Scope = Literal["joint", "mri", "ultrasound"]
 
 DEMONSTRATION_SENTENCE = "Demonstration model, learnt from made-up patients; these numbers say nothing about this patient"
 
 MOST_VIEWS = 12
-
-SCOPE_WORDS: dict[Scope, str] = {"joint": "MRI and ultrasound together", "mri": "MRI alone", "ultrasound": "ultrasound alone"}
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -106,7 +106,7 @@ class AssessmentPlan:
 def plan_of(study: Study, choices: Choices) -> AssessmentPlan:
     """Return what may be assessed while the open questions are what they are."""
     questions = open_questions(study, choices)
-    reasons = [question.text for question in questions if question.blocks != "nothing"]
+    reasons = [question.text for question in questions if question.blocking]
     mri = study.dce is not None and not any(question.blocks == "mri" for question in questions)
     if mri and (refusal := _mri_refusal(study, choices)):
         mri = False
@@ -135,13 +135,17 @@ def chosen_phases(study: Study, choices: Choices) -> tuple[int, ...]:
     return tuple(range(study.dce.phase_count)) if choices.phases is None else choices.phases
 
 
+def pre_phase(dce: DceSeries, choices: Choices) -> int | None:
+    """Return the phase before contrast that is in force: the person's, else as read; None while that is a question."""
+    return dce.pre if choices.pre is None else choices.pre
+
+
 def chosen_views(study: Study, choices: Choices) -> tuple[UltrasoundView, ...]:
     """Return the at most twelve ultrasound views that are given to the model, in order of angle, unknown angles last.
 
     Views that name the other breast or another lesion than the chosen one are never among them. More than twelve are
     thinned evenly.
     """
-    angles = dict(choices.angles)
     side = reading_side(study, choices)
     views = [
         view
@@ -156,7 +160,7 @@ def chosen_views(study: Study, choices: Choices) -> tuple[UltrasoundView, ...]:
         views = [view for view in views if view.proposed]
 
     def order(view: UltrasoundView) -> tuple[bool, float]:
-        angle = angles.get(view.id, view.angle_deg)
+        angle = angle_of(view, choices)
         return angle is None, angle or 0.0
 
     views.sort(key=order)
@@ -166,9 +170,15 @@ def chosen_views(study: Study, choices: Choices) -> tuple[UltrasoundView, ...]:
 
 
 def reading_side(study: Study, choices: Choices) -> Side | None:
-    """Return the breast that this reading is about: the person's choice, else the one that the ultrasound names."""
+    """Return the breast that this reading is about: the person's choice, else the one that the ultrasound names.
+
+    Without any ultrasound it is the breast that the MRI shows, where it shows one only.
+    """
     if choices.side is not None:
         return choices.side
+    if not study.ultrasound and study.dce is not None:
+        shown = shown_breasts(study.dce, choices.midline_mm)
+        return next(iter(shown)) if len(shown) == 1 else None
     return study.ultrasound_sides[0] if len(study.ultrasound_sides) == 1 else None
 
 
@@ -182,11 +192,10 @@ def case_of(study: Study, choices: Choices, scope: Scope) -> Case:
     """
     side = reading_side(study, choices)
     views = chosen_views(study, choices) if scope != "mri" else ()
-    angles = dict(choices.angles)
     ultrasound: dict[str, Any] = {
         "ultrasound": tuple(view.pixels for view in views),
         "ultrasound_spacing_mm": tuple(view.spacing_mm for view in views),
-        "angles_deg": tuple(angles.get(view.id, view.angle_deg) for view in views),
+        "angles_deg": tuple(angle_of(view, choices) for view in views),
     }
     if study.dce is None or scope == "ultrasound":
         if not views:
@@ -204,7 +213,7 @@ def case_of(study: Study, choices: Choices, scope: Scope) -> Case:
         )
     if refusal := _mri_refusal(study, choices):
         raise AssessError(refusal)
-    dce, phases, pre = study.dce, chosen_phases(study, choices), _pre(study.dce, choices)
+    dce, phases, pre = study.dce, chosen_phases(study, choices), pre_phase(study.dce, choices)
     breasts = shown_breasts(dce, choices.midline_mm) or frozenset({side} if side else ())
     if side is None and scope == "mri" and len(breasts) == 1:
         side = next(iter(breasts))
@@ -273,7 +282,7 @@ def assess(
                 study_key=study.key,
                 phases=chosen_phases(study, choices) if case.dce is not None else (),
                 views=tuple(view.id for view in chosen_views(study, choices)) if case.ultrasound else (),
-                subject=subject_of(study, choices, scope, case),
+                subject=subject_of(study, choices, scope, case, prediction.inputs),
                 model_name=model.name,
                 model_version=model.version,
                 model_sha256=model.sha256,
@@ -285,8 +294,8 @@ def assess(
     return tuple(answers)
 
 
-def subject_of(study: Study, choices: Choices, scope: Scope, case: Case) -> str:
-    """Return one line on what an answer speaks of: which breast, which lesion, what was absent."""
+def subject_of(study: Study, choices: Choices, scope: Scope, case: Case, inputs: InputsUsed) -> str:
+    """Return one line on what an answer speaks of: which breast, which lesion, what the network saw and what was absent."""
     if case.side is None:
         breast = "Side unknown"
     else:
@@ -300,24 +309,24 @@ def subject_of(study: Study, choices: Choices, scope: Scope, case: Case) -> str:
     if case.dce is None:
         parts.append("no MRI" if study.dce is None else "ultrasound alone, the MRI was not used")
     else:
-        parts.append(f"{len(case.dce)} MRI phases")
+        used, given = len(inputs.phases), len(case.dce)
+        parts.append(f"{used} MRI phases" if used == given else f"{used} of {given} MRI phases")
     if not case.ultrasound:
         parts.append("no ultrasound" if not study.ultrasound else "MRI alone, the ultrasound was not used")
     else:
-        views = f"{len(case.ultrasound)} of {MOST_VIEWS} ultrasound angles"
-        parts.append(views if None not in case.angles_deg else f"{views}, not every angle known")
+        parts.append(f"{len(inputs.angles)} of {max(inputs.angle_slots, len(case.ultrasound))} ultrasound angles")
+        if None in case.angles_deg:
+            parts[-1] += ", not every angle known"
+        if any(angle_assumed(view, choices) for view in chosen_views(study, choices)):
+            parts[-1] += ", angles assumed"
     return "; ".join(parts)
-
-
-def _pre(dce: DceSeries, choices: Choices) -> int | None:
-    return dce.pre if choices.pre is None else choices.pre
 
 
 def _mri_refusal(study: Study, choices: Choices) -> str:
     """Return why the MRI cannot be assessed as the person set it up, in one sentence; "" when it can."""
     if study.dce is None:
         return ""
-    phases, pre = chosen_phases(study, choices), _pre(study.dce, choices)
+    phases, pre = chosen_phases(study, choices), pre_phase(study.dce, choices)
     if pre is None:
         return "Which phase is before contrast is not known: say so in the phase table, then the MRI can be assessed."
     if pre not in phases:
@@ -325,10 +334,7 @@ def _mri_refusal(study: Study, choices: Choices) -> str:
     if len(phases) < 2:
         return "Only the phase before contrast is in use: the MRI needs at least one phase after it."
     if not shown_breasts(study.dce, choices.midline_mm) and reading_side(study, choices) is None:
-        return (
-            f"The MRI reaches less than {REACH_MM:.0f} mm to either side of the middle, so which breast it shows is not known: "
-            "say which breast this reading is about."
-        )
+        return NARROW_SENTENCE
     return ""
 
 

@@ -9,9 +9,10 @@ import hashlib
 import json
 from typing import TYPE_CHECKING, Any
 
-from breastai_gui.services.assess import DEMONSTRATION_SENTENCE, chosen_phases, chosen_views, reading_side
+from breastai_gui.services.assess import DEMONSTRATION_SENTENCE, chosen_phases, chosen_views, pre_phase, reading_side
 from breastai_gui.services.atomic import atomic_save
-from breastai_gui.services.questions import open_questions
+from breastai_gui.services.questions import blocking_questions, open_questions
+from breastai_gui.services.ultrasound_angles import angle_of
 from breastai_model.case import TASKS
 
 if TYPE_CHECKING:
@@ -42,11 +43,10 @@ def document(session: Session, version: str) -> dict[str, Any]:
     """
     study, choices = session.study, session.choices
     questions = open_questions(study, choices)
-    blocking = [question for question in questions if question.blocks != "nothing"]
     return {
         "schema": SCHEMA,
         "research_use_only": True,
-        "draft": bool(blocking),
+        "draft": bool(blocking_questions(study, choices)),
         "valid_for_patients": bool(session.assessments) and all(assessment.valid_for_patients for assessment in session.assessments),
         "study": _study(study, choices),
         "questions": [{"kind": question.kind, "text": question.text, "blocks": question.blocks} for question in questions],
@@ -87,7 +87,7 @@ def _study(study: Study, choices: Choices) -> dict[str, Any]:
             {
                 "id": view.id,
                 "label": view.label,
-                "angle_deg": angles.get(view.id, view.angle_deg),
+                "angle_deg": angle_of(view, choices),
                 "angle_source": "edited" if view.id in angles else view.angle_source or None,
                 "spacing_mm": list(view.spacing_mm) if view.spacing_mm else None,
                 "spacing_source": view.spacing_source or None,
@@ -113,7 +113,7 @@ def _mri(study: Study, choices: Choices) -> dict[str, Any] | None:
         "time_origin": dce.time_origin,
         "order": {"confidence": dce.order_confidence, "evidence": dce.order_evidence},
         "pre_contrast": {
-            "phase": dce.pre if choices.pre is None else choices.pre,
+            "phase": pre_phase(dce, choices),
             "confidence": "confirmed" if choices.pre is not None or choices.phases_confirmed else dce.pre_confidence,
             "evidence": dce.pre_evidence,
         },

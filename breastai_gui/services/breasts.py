@@ -15,7 +15,7 @@ REACH_MM = 50.0
 
 
 def shown_breasts(dce: DceSeries, midline_mm: float | None = None) -> frozenset[Side]:
-    """Return which breasts the volume reaches, none when it is too narrow to tell.
+    """Return which breasts the volume reaches, none when it is too narrow to tell or nothing says where it lies.
 
     Parameters
     ----------
@@ -33,4 +33,6 @@ def shown_breasts(dce: DceSeries, midline_mm: float | None = None) -> frozenset[
         found.add("left")  # LPS: x grows to the patient's left
     if middle - across.min() >= REACH_MM:
         found.add("right")
+    if len(found) == 1 and midline_mm is None and not dce.frame_of_reference:
+        return frozenset()  # one breast alone in a file that names no frame of reference: nothing says where x = 0 is
     return frozenset(found)

@@ -8,7 +8,6 @@ after hours. Nobody is left out silently: the person leaves a patient out, with 
 from __future__ import annotations
 
 import hashlib
-import json
 from collections import Counter
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
@@ -17,6 +16,7 @@ from breastai_gui.data.study import ReadError
 from breastai_gui.services.labels_table import Columns, LabelsTable, TableError, ki67_may_be_fractions, labels_of
 from breastai_gui.services.questions import open_questions
 from breastai_gui.services.session import Choices
+from breastai_gui.services.words import TASK_WORDS
 from breastai_model.case import TASKS, Labels
 from breastai_model.recipe import Positives
 
@@ -31,11 +31,6 @@ if TYPE_CHECKING:
 Severity = Literal["note", "asks", "stops"]
 """note: only told; asks: the person uses it as read or leaves it out; stops: it can only be left out."""
 
-TASK_NAMES: Mapping[Task, str] = {
-    "lymph_node_metastasis": "Lymph node metastasis",
-    "high_grade": "High grade",
-    "high_ki67": "High Ki-67",
-}
 FEWEST_PATIENTS = 6
 FRACTIONS_SENTENCE = (
     "All Ki-67 numbers lie from 0 to 1: are they percentages? Write percentages, or name the column “high_ki67” when 1 means yes."
@@ -285,8 +280,8 @@ def _study_problems(study: Study) -> list[RowProblem]:
     if not study.ultrasound:
         found.append(RowProblem("No ultrasound: trained on MRI alone.", "note"))
     for question in open_questions(study, Choices()):
-        severity: Severity = "stops" if question.kind in {"incomplete", "side", "lesion"} and question.blocks != "nothing" else "asks"
-        found.append(RowProblem(question.text, "note" if question.blocks == "nothing" else severity))
+        severity: Severity = "stops" if question.kind in {"incomplete", "side", "lesion"} and question.blocking else "asks"
+        found.append(RowProblem(question.text, severity if question.blocking else "note"))
     return found
 
 
@@ -304,15 +299,10 @@ def summary(cohort: Cohort) -> str:
     parts = [f"{len(cohort.ready)} of {len(cohort.rows)} patients are ready"]
     for task, (positive, negative) in cohort.counts().items():
         if positive + negative:
-            parts.append(f"{TASK_NAMES[task].lower()}: {positive} yes, {negative} no")
+            parts.append(f"{TASK_WORDS[task]}: {positive} yes, {negative} no")
     return "; ".join(parts)
 
 
 def labels_from_json(values: Mapping[str, Any]) -> Labels:
     """Return the labels of a case of `cohort.json`."""
     return Labels(**{task: values[task] for task in TASKS})
-
-
-def fingerprint(cohort: Mapping[str, Any]) -> str:
-    """Return a hash of a `cohort.json`: it tells two cohorts apart in a model card without naming anybody."""
-    return hashlib.sha256(json.dumps(cohort["cases"], sort_keys=True).encode()).hexdigest()

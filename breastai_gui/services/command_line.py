@@ -95,6 +95,7 @@ def _dispatch(options: argparse.Namespace, places: Places) -> int:
             same_patient=True if options.confirm_same_patient else None,
             phases_confirmed=options.confirm_phases,
             side=options.side,
+            lesion=options.lesion,
             show_numbers=options.show_numbers,
         ),
     )
@@ -102,24 +103,18 @@ def _dispatch(options: argparse.Namespace, places: Places) -> int:
 
 
 def _phantom(options: argparse.Namespace) -> int:
-    from breastai_gui.services.demo import write_demo
-
     if options.patients is None:
+        from breastai_gui.services.demo import write_demo
+
         write_demo(options.folder, options.seed)
         return 0
     if options.patients < 1:
         complain("--patients takes a number of at least 1.")
         return 2
-    from breastai_model.phantom.patient import make_patient
+    from breastai_gui.services.phantom_cohort import TABLE, write_phantom_cohort
 
-    lines = ["patient,lymph_node_metastasis,high_grade,high_ki67"]
-    for number in range(options.patients):
-        name, seed = f"patient-{number + 1:03d}", options.seed + number
-        write_demo(options.folder / name, seed)
-        labels = make_patient(seed, "model").labels
-        lines.append(f"{name},{labels.lymph_node_metastasis:d},{labels.high_grade:d},{labels.high_ki67:d}")
-        say(f"{name} written")
-    (options.folder / "labels.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    write_phantom_cohort(options.folder, options.patients, options.seed, lambda done, count: say(f"{done} of {count} patients written"))
+    say(f"For the training wizard: the folder {options.folder} and its table {TABLE}")
     return 0
 
 
@@ -146,6 +141,7 @@ def _parser() -> argparse.ArgumentParser:
     assess.add_argument("--patient", type=int, metavar="N", help="which patient, where several lie in the folder")
     assess.add_argument("--series", type=_numbers, default=(), metavar="N[,M]", help="which dynamic series and ultrasound, from the list")
     assess.add_argument("--side", choices=("left", "right"), help="the breast of the tumour")
+    assess.add_argument("--lesion", metavar="LABEL", help="the lesion, as the ultrasound names it, where it names several")
     assess.add_argument("--show-numbers", action="store_true", help="print a demonstration model's numbers, which say nothing")
 
     commands.add_parser("check", help="run the whole program on the demo patient and say how long each step took")
@@ -153,9 +149,15 @@ def _parser() -> argparse.ArgumentParser:
     train = commands.add_parser("train", help="run or continue a training run")
     train.add_argument("run", type=Path, help="the run's folder")
 
-    phantom = commands.add_parser("phantom", help="write made-up patients as DICOM")
+    phantom = commands.add_parser("phantom", help="write a made-up patient as DICOM, or a cohort for the training wizard")
     phantom.add_argument("folder", type=Path, help="where to write")
-    phantom.add_argument("--patients", type=int, metavar="N", help="how many, each in its own folder, with labels.csv; without it one")
+    phantom.add_argument(
+        "--patients",
+        type=int,
+        metavar="N",
+        help="a cohort for the training wizard: N coarse patients, each in its own folder, with the table labels.csv; "
+        "without it one patient in full detail, the demo patient of that seed",
+    )
     phantom.add_argument("--seed", type=int, default=1, help="the first patient's seed (1)")
     return parser
 

@@ -12,14 +12,14 @@ from breastai_gui import __version__
 from breastai_gui.data.reader_process import Reader
 from breastai_gui.data.study import Selection
 from breastai_gui.services import assessment_json
-from breastai_gui.services.application import write_report
-from breastai_gui.services.assess import DEMONSTRATION_SENTENCE, SCOPE_WORDS, assess, chosen_views, plan_of
+from breastai_gui.services.application import log_identity, write_report
+from breastai_gui.services.assess import DEMONSTRATION_SENTENCE, AssessError, assess, chosen_views, plan_of
 from breastai_gui.services.demo_patient import demo_patient, make_demo
-from breastai_gui.services.failures import log
 from breastai_gui.services.models import Models
 from breastai_gui.services.predicting import PredictingProcess
-from breastai_gui.services.questions import open_questions
+from breastai_gui.services.questions import blocking_questions, open_questions
 from breastai_gui.services.session import Choices, Session, SessionState
+from breastai_gui.services.words import SCOPE_WORDS, TASK_WORDS
 from breastai_model.case import MAP_KINDS, STREAMS, TASKS
 
 if TYPE_CHECKING:
@@ -27,18 +27,11 @@ if TYPE_CHECKING:
 
     from breastai_gui.data.study import Candidate, Catalogue, Patient, Study
     from breastai_gui.services.places import Places
-    from breastai_model.case import Task
 
     Say = Callable[[str], None]
 
-OK, FAILED, DRAFT = 0, 1, 3
-"""Exit codes: all done; one sentence says what failed; a draft, because a question is open that a person must answer."""
-
-TASK_WORDS: dict[Task, str] = {
-    "lymph_node_metastasis": "lymph-node metastasis",
-    "high_grade": "high grade",
-    "high_ki67": "high Ki-67",
-}
+OK, DRAFT = 0, 3
+"""Exit codes: all done; a draft, because a question is open that a person must answer. Failures are exceptions."""
 
 
 class HeadlessError(Exception):
@@ -91,10 +84,11 @@ def run_assess(request: AssessRequest, places: Places, say: Say) -> int:
         reader.start()
         predicting.start()  # torch is imported while the files are read
         study = read_study(reader, request.folder, request.patient, request.series)
+        _check_lesion(study, request.choices.lesion)
         session = Session(study, SessionState(request.choices))
         describe(study, request.choices, say)
-        if request.choices.same_patient and study.patient_mismatch:
-            log.info("Same patient was confirmed by option for study %s", study.key[:16])
+        if request.choices.same_patient is not None:
+            log_identity(study, request.choices.same_patient, "by option")
         plan = plan_of(study, request.choices)
         if plan.scopes:
             session.set_assessments(assess(study, request.choices, models, predicting, request.device))
@@ -113,13 +107,25 @@ def run_assess(request: AssessRequest, places: Places, say: Say) -> int:
     if request.report is not None:
         write_report(session, request.report)
         say(f"Report: {request.report}")
-    blocking = [question for question in open_questions(study, request.choices) if question.blocks != "nothing"]
-    if blocking or not session.assessments:
+    if blocking_questions(study, request.choices):
         say("This is a draft, because a person has to decide:")
-        for reason in plan.reasons or ("Nothing here can be assessed: neither a dynamic MRI series nor an ultrasound image is in use.",):
+        for reason in plan.reasons:
             say(f"  {reason}")
         return DRAFT
+    if not session.assessments:
+        why = " ".join(plan.reasons) or "Neither a dynamic MRI series nor an ultrasound image is in use."
+        raise AssessError(f"Nothing can be assessed. {why}")
+    for reason in plan.reasons:
+        say(f"Left out: {reason}")
     return OK
+
+
+def _check_lesion(study: Study, lesion: str | None) -> None:
+    """Raise HeadlessError with the labels that there are, where none of the ultrasound images names the chosen lesion."""
+    lesions = sorted({view.lesion for view in study.ultrasound if view.lesion})
+    if lesion is not None and lesion not in lesions:
+        there = f"it names {', '.join(lesions)}" if lesions else "it names no lesion"
+        raise HeadlessError(f"The ultrasound names no lesion {lesion}: {there}.")
 
 
 def describe(study: Study, choices: Choices, say: Say) -> None:

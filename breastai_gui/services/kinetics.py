@@ -156,19 +156,6 @@ def percent_enhancement(dce: DceSeries, phase: int, pre: int) -> NDArray[np.floa
     return answer
 
 
-def signal_enhancement_ratio(dce: DceSeries, early: int, late: int, pre: int) -> NDArray[np.float32]:
-    """Return (S_early - S0) / (S_late - S0), (slice, row, column) float32.
-
-    NaN where the early phase enhances by less than `ENHANCING_PERCENT` or the late one does not enhance.
-    """
-    before = dce.real(pre)
-    risen, left = dce.real(early) - before, dce.real(late) - before
-    known = (percent_enhancement(dce, early, pre) >= ENHANCING_PERCENT) & (left > 0)
-    answer = np.full_like(before, np.nan)
-    np.divide(risen, left, out=answer, where=known)
-    return answer
-
-
 def curve(dce: DceSeries, pre: int, phases: tuple[int, ...], position_mm: Position, radius_mm: float = CURVE_RADIUS_MM) -> Curve:
     """Return the mean enhancement within a small sphere.
 

@@ -5,11 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from breastai_gui.services.breasts import shown_breasts
+from breastai_gui.services.breasts import REACH_MM, shown_breasts
 
 if TYPE_CHECKING:
     from breastai_gui.data.study import Study
     from breastai_gui.services.session import Choices
+
+NARROW_SENTENCE = (
+    f"Which breast the MRI shows is not known (it reaches less than {REACH_MM:.0f} mm to either side of the middle, or its file does "
+    "not say where in the patient it lies): say which breast this reading is about."
+)
 
 QuestionKind = Literal["phase_order", "pre_contrast", "same_patient", "side", "lesion", "is_ultrasound", "incomplete"]
 
@@ -32,6 +37,11 @@ class Question:
     text: str
     blocks: Literal["joint", "mri", "nothing"]
 
+    @property
+    def blocking(self) -> bool:
+        """True while it keeps a part of the exam from the model: until it is answered, all that is written is a draft."""
+        return self.blocks != "nothing"
+
 
 def open_questions(study: Study, choices: Choices) -> tuple[Question, ...]:
     """Return what is still undecided, most important first. Never guesses: see `trust.md` rules 3, 5, 6."""
@@ -52,13 +62,14 @@ def open_questions(study: Study, choices: Choices) -> tuple[Question, ...]:
             found.append(Question("pre_contrast", f"Which phase is before contrast? {study.dce.pre_evidence}", "mri"))
     doubtful = sum(view.doubtful for view in study.ultrasound)
     if doubtful and choices.is_ultrasound is None:
-        text = f"{doubtful} of {len(study.ultrasound)} images taken for ultrasound do not say what they are: do they show the breast?"
+        count = f"{doubtful} of {len(study.ultrasound)}"
+        text = f"{count} images taken for ultrasound do not say what they are: do they show one lesion of one patient's breast?"
         found.append(Question("is_ultrasound", text, "nothing"))
     if choices.side is None:
         if len(study.ultrasound_sides) > 1:
             found.append(Question("side", "The ultrasound shows both breasts: which one is this reading about?", "joint"))
         elif not study.ultrasound_sides:
-            found.append(Question("side", "In which breast is the tumour? No file says so.", "nothing"))
+            found.extend(_side_unnamed(study, choices))
     side = choices.side or (study.ultrasound_sides[0] if len(study.ultrasound_sides) == 1 else None)
     shown = shown_breasts(study.dce, choices.midline_mm) if study.dce is not None else frozenset()
     if side is not None and shown and side not in shown:
@@ -73,3 +84,19 @@ def open_questions(study: Study, choices: Choices) -> tuple[Question, ...]:
         )
     found.extend(Question("incomplete", problem.text, "mri") for problem in study.problems if problem.stops)
     return tuple(found)
+
+
+def blocking_questions(study: Study, choices: Choices) -> tuple[Question, ...]:
+    """Return the open questions that a person must answer first: with any, report, JSON and exit code say draft."""
+    return tuple(question for question in open_questions(study, choices) if question.blocking)
+
+
+def _side_unnamed(study: Study, choices: Choices) -> tuple[Question, ...]:
+    """Return the question for the breast where no ultrasound names one; none where an MRI alone shows one breast only."""
+    if study.dce is not None:
+        shown = shown_breasts(study.dce, choices.midline_mm)
+        if not shown:
+            return (Question("side", NARROW_SENTENCE, "mri"),)
+        if len(shown) == 1 and not study.ultrasound:
+            return ()
+    return (Question("side", "In which breast is the tumour? No file says so.", "nothing"),)

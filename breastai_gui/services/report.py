@@ -3,38 +3,41 @@
 from __future__ import annotations
 
 import datetime as dt
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from breastai_gui.services.annotations import DCE
-from breastai_gui.services.assess import DEMONSTRATION_SENTENCE, chosen_phases
+from breastai_gui.services.assess import DEMONSTRATION_SENTENCE, chosen_phases, pre_phase
 from breastai_gui.services.kinetics import curve, early_phase, shown_phase, suggested_lesion_mm
+from breastai_gui.services.plain_text import person_name
 from breastai_gui.services.planes import PLANES, PlaneCut
-from breastai_gui.services.questions import open_questions
+from breastai_gui.services.questions import blocking_questions, open_questions
 from breastai_gui.services.report_contents import CurvePlot, Legend, Pictures, Report, Section, Words
-from breastai_gui.services.report_pictures import STREAM_NAMES, MriPictures, plane_of, ultrasound_image
+from breastai_gui.services.report_pictures import MriPictures, plane_of, ultrasound_image
 from breastai_gui.services.report_tables import (
-    angle_of,
     answer_part,
     files_part,
     inputs_part,
     marks_part,
     patient_part,
-    person_name,
     phase_name,
     phases_part,
     position_words,
     provenance_part,
     time_words,
 )
+from breastai_gui.services.ultrasound_angles import angle_words
+from breastai_gui.services.words import STREAM_LONG_WORDS, STREAM_WORDS, TASK_WORDS
+from breastai_model.case import TASKS
 
 if TYPE_CHECKING:
     from breastai_gui.data.study import DceSeries, Study
     from breastai_gui.services.annotations import Annotation
     from breastai_gui.services.assess import Assessment
     from breastai_gui.services.kinetics import Curve
-    from breastai_gui.services.report_contents import Part
+    from breastai_gui.services.report_contents import KeyImage, Part
     from breastai_gui.services.session import Choices, Session
     from breastai_model.case import Stream
 
@@ -82,7 +85,8 @@ def compose(session: Session, version: str) -> Report:
         patient_name=person_name(study.patient.name) or "name unknown",
         patient_id=study.patient.id or "ID unknown",
         exam=study.taken_on.isoformat() if study.taken_on else "date unknown",
-        open_questions=tuple(question.text for question in open_questions(study, choices)),
+        draft_questions=tuple(question.text for question in blocking_questions(study, choices)),
+        still_open=tuple(question.text for question in open_questions(study, choices) if not question.blocking),
         sections=tuple(sections),
         program=program,
         made_at=made_at,
@@ -93,14 +97,15 @@ def lesion_of(study: Study, choices: Choices) -> tuple[tuple[float, float, float
     """Return the lesion's LPS position in mm and what to call it: the person's mark, else a suggestion, else None."""
     if choices.lesion_mm is not None:
         return choices.lesion_mm, "lesion marked by the reader"
-    pre = _pre(study, choices)
+    pre = _pre_in_use(study, choices)
     if study.dce is None or pre is None:
         return None, ""
     return suggested_lesion_mm(study.dce, pre, chosen_phases(study, choices)), "suggested lesion"
 
 
-def _pre(study: Study, choices: Choices) -> int | None:
-    pre = choices.pre if choices.pre is not None else study.dce.pre if study.dce is not None else None
+def _pre_in_use(study: Study, choices: Choices) -> int | None:
+    """Return the phase before contrast; None while it is not known, and where the person left it out."""
+    pre = None if study.dce is None else pre_phase(study.dce, choices)
     return pre if pre in chosen_phases(study, choices) else None
 
 
@@ -114,7 +119,7 @@ def _reading_part(findings: str, impression: str) -> tuple[Part, ...]:
 def _mri_sections(
     study: Study, choices: Choices, phases: tuple[int, ...], assessments: tuple[Assessment, ...], annotations: tuple[Annotation, ...]
 ) -> list[Section]:
-    dce, pre = study.dce, _pre(study, choices)
+    dce, pre = study.dce, _pre_in_use(study, choices)
     if dce is None:
         return []
     if pre is None or len(phases) < 2:
@@ -142,9 +147,10 @@ def _mri_sections(
     for assessment in assessments:
         heated: list[Part] = []
         maps = assessment.prediction.heatmaps
-        both = [pictures.heated(middle, maps, stream, "feature", name) for stream in ("mri_agnostic", "mri_specific")]
+        both = [pictures.heated(middle, maps, stream, name) for stream in ("mri_agnostic", "mri_specific")]
         if all(both):
             heated = [_legend(assessment), Pictures(tuple(image for pair in zip(*both, strict=True) for image in pair), 2, 56.0)]
+            heated += _task_part(assessment, choices, "mri_agnostic", pictures.task_maps(middle, maps, "mri_agnostic"))
             sections.append(Section("MRI heatmaps", tuple(heated), new_page=True))
     sections.append(Section("Enhancement curve", _curve_part(dce, pre, phases, lesion, word)))
     return sections
@@ -224,7 +230,7 @@ def _ultrasound_sections(
     uncalibrated = sum(view.spacing_mm is None for view in views)
     if uncalibrated:
         parts.append(Words(f"{uncalibrated} of them carry no millimetres: they have no scale bar, and sizes are in pixels (px).", "note"))
-    plain = tuple(ultrasound_image(view, angle_of(study, choices, view.id), annotations) for view in views)
+    plain = tuple(ultrasound_image(view, angle_words(view, choices, "reader"), annotations) for view in views)
     parts.append(Pictures(plain, 4, 44.0))
     sections = [Section("Ultrasound", tuple(parts), new_page=True)]
     for assessment in assessments:
@@ -233,19 +239,36 @@ def _ultrasound_sections(
         heated: list[Part] = [_legend(assessment)]
         streams: tuple[Stream, ...] = ("us_agnostic", "us_specific")
         for stream in streams:
-            heated.append(Words(f"Heatmap: {STREAM_NAMES[stream]}", "heading"))
+            heated.append(Words(STREAM_LONG_WORDS[stream], "heading"))
             heated.append(
                 Pictures(
                     tuple(
-                        ultrasound_image(view, angle_of(study, choices, view.id), (), (assessment, stream, "feature"))
+                        ultrasound_image(view, angle_words(view, choices, "reader"), (), (assessment, stream, "feature"))
                         for view in views[:MOST_VIEWS]
                     ),
                     4,
                     32.0,
                 )
             )
+        first_seen = study.view(assessment.views[assessment.prediction.inputs.angles[0]])
+        by_task = tuple(
+            replace(
+                ultrasound_image(first_seen, angle_words(first_seen, choices, "reader"), (), (assessment, "us_agnostic", task)),
+                caption=f"{first_seen.label}, {TASK_WORDS[task]}",
+            )
+            for task in TASKS
+        )
+        heated += _task_part(assessment, choices, "us_agnostic", by_task)
         sections.append(Section("Ultrasound heatmaps", tuple(heated), new_page=True))
     return sections
+
+
+def _task_part(assessment: Assessment, choices: Choices, stream: Stream, images: tuple[KeyImage, ...]) -> tuple[Part, ...]:
+    """Return one picture a question, with where its answer came from; nothing while the answers themselves are hidden."""
+    if not images or (assessment.says_nothing and not choices.show_numbers):
+        return ()
+    what = f"Task maps, {STREAM_WORDS[stream]}: where each answer came from"
+    return (Words(what, "heading"), Pictures(images, 3, 46.0))
 
 
 def _legend(assessment: Assessment) -> Legend:

@@ -136,8 +136,10 @@ class Report:
         For the head of every page.
     exam
         One line: date and description, for the head of every page.
-    open_questions
-        What a person has to decide; with any, the report is a draft and says so first.
+    draft_questions
+        What a person has to decide before all of the exam can be assessed; with any, the report is a draft and says so first.
+    still_open
+        What else nobody has settled; it makes no draft.
     sections
         In the order of reading.
     program
@@ -151,12 +153,13 @@ class Report:
     patient_name: str
     patient_id: str
     exam: str
-    open_questions: tuple[str, ...]
+    draft_questions: tuple[str, ...]
+    still_open: tuple[str, ...]
     sections: tuple[Section, ...]
     program: str
     made_at: dt.datetime
 
     @property
     def draft(self) -> bool:
-        """True while a question is open."""
-        return bool(self.open_questions)
+        """True while a question is open that keeps a part of the exam from the model."""
+        return bool(self.draft_questions)

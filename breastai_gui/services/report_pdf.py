@@ -122,9 +122,11 @@ def _frame(canvas: Canvas, report: Report, number: int, count: int) -> None:
 def _story(report: Report) -> list[Flowable]:
     story: list[Flowable] = [TextBlock(report.heading, TITLE)]
     if report.draft:
-        count = len(report.open_questions)
+        count = len(report.draft_questions)
         title = f"DRAFT: {count} open question{'s' if count > 1 else ''} to be answered by a person"
-        story += [_box("\n".join([title, *(f"• {question}" for question in report.open_questions)])), Spacer(1, 4)]
+        story += [_box("\n".join([title, *(f"• {question}" for question in report.draft_questions)])), Spacer(1, 4)]
+    if report.still_open:
+        story += [TextBlock("Still open", HEADING), *(TextBlock(f"• {question}", PLAIN) for question in report.still_open)]
     for section in report.sections:
         story += _section(section)
     missing = sorted(set().union(*(getattr(block, "missing", set()) for block in _all(story))) | _missing_in_head(report))

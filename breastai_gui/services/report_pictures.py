@@ -6,13 +6,14 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from breastai_gui.services.annotations import DCE
+from breastai_gui.services.annotations import DCE, outline_points
 from breastai_gui.services.colour_maps import grey_levels, overlay
 from breastai_gui.services.kinetics import robust_window, subtraction, subtraction_window
 from breastai_gui.services.planes import PLANES, PlaneCut
 from breastai_gui.services.report_contents import KeyImage, Outline
 from breastai_gui.services.ultrasound_heat import heat_on_view
-from breastai_model.case import MAP_KINDS
+from breastai_gui.services.words import STREAM_WORDS, TASK_WORDS
+from breastai_model.case import MAP_KINDS, TASKS
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -25,12 +26,6 @@ if TYPE_CHECKING:
 
 Position = tuple[float, float, float]
 
-STREAM_NAMES: dict[Stream, str] = {
-    "mri_agnostic": "MRI, shared features",
-    "mri_specific": "MRI-specific features",
-    "us_agnostic": "ultrasound, shared features",
-    "us_specific": "ultrasound-specific features",
-}
 MOST_PIXELS = 400
 """Longer side of an ultrasound picture or overlay in the report; on paper that is more than 200 pixels an inch."""
 
@@ -63,14 +58,24 @@ class MriPictures:
                 images.append(self.image(plane, position_mm, kind, words, target=target))  # type: ignore[arg-type]
         return tuple(images)
 
-    def heated(self, position_mm: Position, heatmaps: Heatmaps, stream: Stream, kind: MapKind, phase_name: str) -> tuple[KeyImage, ...]:
-        """Return the three planes through a position with a heatmap over the phase; nothing where it is absent."""
+    def heated(self, position_mm: Position, heatmaps: Heatmaps, stream: Stream, phase_name: str) -> tuple[KeyImage, ...]:
+        """Return the three planes through a position with a feature map over the phase; nothing where it is absent."""
         values = heatmaps.stream(stream)
         if values is None or heatmaps.mri_affine is None:
             return ()
-        heat = values[MAP_KINDS.index(kind)]
-        words = f"{phase_name}, heatmap: {STREAM_NAMES[stream]}"
+        heat = values[MAP_KINDS.index("feature")]
+        words = f"{phase_name}, heatmap: {STREAM_WORDS[stream]}"
         return tuple(self.image(plane, position_mm, "phase", words, heat=heat, heat_affine=heatmaps.mri_affine) for plane in PLANES)
+
+    def task_maps(self, position_mm: Position, heatmaps: Heatmaps, stream: Stream) -> tuple[KeyImage, ...]:
+        """Return the axial plane through a position once for each question, with that question's map over the phase."""
+        values = heatmaps.stream(stream)
+        if values is None or heatmaps.mri_affine is None:
+            return ()
+        return tuple(
+            self.image("axial", position_mm, "phase", TASK_WORDS[task], heat=values[MAP_KINDS.index(task)], heat_affine=heatmaps.mri_affine)
+            for task in TASKS
+        )
 
     def image(
         self,
@@ -110,10 +115,12 @@ def outline_on(mark: Annotation, label: str, cut: PlaneCut, number: int) -> Outl
     normal = np.asarray(mark.plane_normal, dtype=np.float64)
     if mark.kind != "point" and abs(float(normal @ cut.normal)) < 0.99:
         return None
-    places = np.array([cut.from_patient((point[0], point[1], point[2])) for point in mark.points])
+    places, line = (
+        np.array([cut.from_patient((point[0], point[1], point[2])) for point in points]) for points in (mark.points, outline_points(mark))
+    )
     if np.abs(places[:, 0] - number).max() > 0.5 + 1e-6:
         return None
-    return _outline(mark, label, places[:, 1:])
+    return _outline(mark, label, line[:, 1:])
 
 
 def plane_of(mark: Annotation, dce: DceSeries) -> PlaneName:
@@ -123,20 +130,19 @@ def plane_of(mark: Annotation, dce: DceSeries) -> PlaneName:
 
 
 def _outline(mark: Annotation, label: str, places: NDArray[np.float64]) -> Outline:
-    if mark.kind == "ellipse":
-        centre, half = places.mean(axis=0), np.abs(places[1] - places[0]) / 2
-        turn = np.linspace(0, 2 * np.pi, 48, endpoint=False)
-        places = centre + np.stack([np.sin(turn), np.cos(turn)], axis=1) * half
     return Outline(label, tuple((float(row), float(column)) for row, column in places), mark.kind in ("ellipse", "polygon"))
 
 
 def ultrasound_image(
     view: UltrasoundView,
-    angle_deg: float | None,
+    angle: str,
     annotations: tuple[Annotation, ...],
     heat: tuple[Assessment, Stream, MapKind] | None = None,
 ) -> KeyImage:
-    """Return one ultrasound picture, with a heatmap where one is asked for and the view was given to the model."""
+    """Return one ultrasound picture, with a heatmap where one is asked for and the view was given to the model.
+
+    `angle` is the view's angle in words, for its corner.
+    """
     step = max(1.0, max(view.pixels.shape) / MOST_PIXELS)
     grey = _smaller(view.pixels, step)
     colours = None
@@ -145,7 +151,6 @@ def ultrasound_image(
         colours = None if values is None else overlay(values)
     factors = np.array(grey.shape) / np.array(view.pixels.shape)
     spacing = None if view.spacing_mm is None else (view.spacing_mm[0] / float(factors[0]), view.spacing_mm[1] / float(factors[1]))
-    angle = "angle unknown" if angle_deg is None else f"{angle_deg:g}°"
     missing = ", not used by the model" if heat is not None and colours is None else ""
     return KeyImage(
         grey=grey,
@@ -155,7 +160,7 @@ def ultrasound_image(
         caption=f"{view.label}{missing}",
         corner=angle if spacing else f"{angle} · px",
         outlines=tuple(
-            _outline(mark, str(label), (np.array(mark.points) + 0.5) * factors - 0.5)
+            _outline(mark, str(label), (outline_points(mark) + 0.5) * factors - 0.5)
             for label, mark in enumerate(annotations, 1)
             if mark.image == view.id
         ),

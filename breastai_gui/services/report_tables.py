@@ -9,10 +9,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from breastai_gui.services.annotations import DCE, measure
-from breastai_gui.services.assess import DEMONSTRATION_SENTENCE, SCOPE_WORDS, chosen_phases, reading_side
+from breastai_gui.services.assess import DEMONSTRATION_SENTENCE, chosen_phases, pre_phase, reading_side
 from breastai_gui.services.kinetics import early_phase, late_phase
+from breastai_gui.services.plain_text import date_text, person_name
 from breastai_gui.services.report_contents import RESEARCH_SENTENCE, Table, Words
 from breastai_gui.services.report_pictures import plane_of
+from breastai_gui.services.ultrasound_angles import angles_found
+from breastai_gui.services.words import SCOPE_WORDS, STREAM_WORDS, TASK_WORDS, capital
 from breastai_model.case import TASKS
 
 if TYPE_CHECKING:
@@ -23,26 +26,10 @@ if TYPE_CHECKING:
     from breastai_gui.services.assess import Assessment
     from breastai_gui.services.report_contents import Part
     from breastai_gui.services.session import Choices
-    from breastai_model.case import Task, TaskPrediction
+    from breastai_model.case import TaskPrediction
 
-TASK_NAMES: dict[Task, str] = {
-    "lymph_node_metastasis": "Lymph-node metastasis",
-    "high_grade": "High grade (3)",
-    "high_ki67": "High Ki-67",
-}
-STREAM_WORDS = {"mri_agnostic": "MRI shared", "mri_specific": "MRI-specific", "us_agnostic": "US shared", "us_specific": "US-specific"}
 MOST_FILE_GROUPS = 30
 LONGEST_NOTE = 120
-
-
-def person_name(name: str) -> str:
-    """Return a DICOM person name as it is read: components apart by blanks, its writings apart by " = "."""
-    return " = ".join(group for part in name.split("=") if (group := " ".join(part.replace("^", " ").split())))
-
-
-def date_words(date: str) -> str:
-    """Return a DICOM date YYYYMMDD as YYYY-MM-DD, anything else as it stands."""
-    return f"{date[:4]}-{date[4:6]}-{date[6:]}" if re.fullmatch(r"\d{8}", date) else date
 
 
 def position_words(position_mm: tuple[float, ...]) -> str:
@@ -62,7 +49,7 @@ def patient_part(study: Study, choices: Choices) -> tuple[Part, ...]:
     mismatch = study.patient_mismatch
 
     def rows(patient: Patient) -> tuple[str, ...]:
-        return person_name(patient.name), patient.id, date_words(patient.birth_date), patient.sex
+        return person_name(patient.name), patient.id, date_text(patient.birth_date), patient.sex
 
     labels = ("Name", "Patient ID", "Birth date", "Sex")
     exam = (
@@ -106,17 +93,15 @@ def inputs_part(study: Study, choices: Choices, assessments: tuple[Assessment, .
         rows.append(("Ultrasound, angles", "none", "absent"))
     else:
         known = sum(view.spacing_mm is not None for view in study.ultrasound)
-        angles = sum(angle_of(study, choices, view.id) is not None for view in study.ultrasound)
-        found = f"{len(study.ultrasound)} images, {angles} with an angle, {known} with millimetres"
+        found = f"{len(study.ultrasound)} images, {angles_found(study, choices)}, {known} with millimetres"
         rows.append(("Ultrasound, angles", found, _angles_used(study, assessments)))
     parts: list[Part] = [Table(tuple(rows), (0.2, 0.35, 0.45), ("Input", "Found", "Used by the model"))]
     for assessment in assessments:
         inputs = assessment.prediction.inputs
-        scope = SCOPE_WORDS[assessment.scope]
         breasts = f" Breasts on MRI: {' and '.join(inputs.breasts)}." if inputs.breasts else ""
         told = any(note.startswith("Side ") for note in inputs.notes)
         side = " Side of the tumour unknown: both orders were run and averaged." if inputs.side_unknown and not told else ""
-        parts.append(Words(f"{scope[0].upper()}{scope[1:]}: {assessment.subject}.{breasts}{side}", "note"))
+        parts.append(Words(f"{capital(SCOPE_WORDS[assessment.scope])}: {assessment.subject}.{breasts}{side}", "note"))
         parts.extend(Words(note, "note") for note in inputs.notes)
     return tuple(parts)
 
@@ -141,14 +126,9 @@ def _angles_used(study: Study, assessments: tuple[Assessment, ...]) -> str:
     return "none: ultrasound was not assessed" if assessments else "not assessed yet"
 
 
-def angle_of(study: Study, choices: Choices, view_id: str) -> float | None:
-    """Return a view's angle in degrees as the person left it, else as read; None when unknown."""
-    return dict(choices.angles).get(view_id, study.view(view_id).angle_deg)
-
-
 def phases_part(dce: DceSeries, choices: Choices, phases: tuple[int, ...]) -> tuple[Part, ...]:
     """Return the phase table with times and the evidence for the order."""
-    pre = choices.pre if choices.pre is not None else dce.pre
+    pre = pre_phase(dce, choices)
     early, late = (None, None) if pre is None else (early_phase(dce, pre, phases), late_phase(dce, pre, phases))
     rows = []
     for phase in (*phases, *(p for p in range(dce.phase_count) if p not in phases)):
@@ -221,13 +201,13 @@ def answer_part(assessment: Assessment, show_numbers: bool) -> tuple[Part, ...]:
     header = ("Question", "Probability", "Model spread", "Answer", "Answers that remain possible")
     widths = (0.26, 0.14, 0.16, 0.22, 0.22)
     if assessment.says_nothing and not show_numbers:
-        rows = tuple((TASK_NAMES[task], "hidden", "hidden", "hidden", "hidden") for task in TASKS)
+        rows = tuple((TASK_WORDS[task], "hidden", "hidden", "hidden", "hidden") for task in TASKS)
         parts.append(Table(rows, widths, header))
         parts.append(Words("hidden: the numbers are printed only when the reader asks for them.", "note"))
         return tuple(parts)
-    parts.append(Table(tuple((TASK_NAMES[task], *_answer(assessment.prediction.task(task))) for task in TASKS), widths, header))
+    parts.append(Table(tuple((TASK_WORDS[task], *_answer(assessment.prediction.task(task))) for task in TASKS), widths, header))
     share = assessment.prediction.heatmaps.energy_share
-    text = ", ".join(f"{STREAM_WORDS[name]} {100 * share.get(name, 0.0):.0f} %" for name in STREAM_WORDS)  # type: ignore[call-overload]
+    text = ", ".join(f"{STREAM_WORDS[name]} {100 * share.get(name, 0.0):.0f} %" for name in STREAM_WORDS)
     parts.append(Words(f"Share of the feature energy: {text}.", "note"))
     return tuple(parts)
 
@@ -261,7 +241,7 @@ def files_part(study: Study) -> tuple[Part, ...]:
 def _group(used_as: str) -> str:
     """Return what a file was used as, without the number of its slice or view: "phase 2", "ultrasound view"."""
     first = used_as.split(",")[0].strip()
-    return first if first.startswith("phase") else re.sub(r"\s*\d+$", "", first)
+    return first if first.startswith("phase") else re.sub(r"\s*\d+( to \d+)?$", "", first)
 
 
 def provenance_part(study: Study, assessments: tuple[Assessment, ...], program: str, made_at: dt.datetime) -> tuple[Part, ...]:

@@ -152,8 +152,9 @@ def screenshots(demo_or_path: str | Path, folder: Path) -> list[Path]:
         wait_for(qt, lambda: window.idle, "The model did not answer in time.")
         if not page.session.assessments:
             raise ScreenshotError(window.failure or "The model gave no answer.")
-        page.viewpoint.set(heatmap=True, opacity=0.6)
         save("reading-dark")
+        page.viewpoint.set(heatmap=True, paired=True, opacity=0.6)
+        save("heatmaps-dark")
         apply_theme(qt, "light")
         save("reading-light")
         apply_theme(qt, "dark")

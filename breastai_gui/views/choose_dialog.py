@@ -8,8 +8,8 @@ from PySide6.QtCore import Qt, Signal
 from PySide6.QtWidgets import QButtonGroup, QDialog, QDialogButtonBox, QGridLayout, QRadioButton, QVBoxLayout, QWidget
 
 from breastai_gui.data.study import Selection
+from breastai_gui.services.plain_text import date_text, one_line, person_name
 from breastai_gui.views.panel_parts import Card, Chip, Column, ElidedText, Text, visible_boxes
-from breastai_gui.views.plain_text import date_text, one_line, person_name
 
 if TYPE_CHECKING:
     from PySide6.QtGui import QMouseEvent

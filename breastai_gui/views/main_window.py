@@ -145,7 +145,6 @@ class MainWindow(QMainWindow):
         self.opening.cancelled.connect(self._cancelled)
         self.opening.suggested.connect(self._words.setText)
         follow(self.application.trouble, self._show_trouble)
-        self.actions_["crosshair"].setChecked(True)
         self.actions_["smooth"].setChecked(True)
 
     def _show_trouble(self, sentence: str) -> None:
@@ -187,7 +186,8 @@ class MainWindow(QMainWindow):
     def _begin(self, title: str) -> None:
         if self.page is not None:
             self.page.findings.flush()
-            self.page.assessment.show_idle()
+            if self._assessing is not None:
+                self.page.assessment.show_cancelled()
         self._assessing = None  # the application gives up what is under way for the exam before
         self.loading.begin(title)
         self.banner.clear()
@@ -197,6 +197,8 @@ class MainWindow(QMainWindow):
         """Show the exam that was open before, or none."""
         self.empty.say("Opening was cancelled. Nothing was changed.")
         self._show(self.page or self.empty)
+        if self.page is not None:
+            self.banner.show_notice("Opening was cancelled; the exam that was open before is unchanged.")
 
     def _failed(self, sentence: str) -> None:
         self.failed.show_sentence(sentence)
@@ -264,11 +266,10 @@ class MainWindow(QMainWindow):
 
     def cancel_prediction(self) -> None:
         """Give the prediction up."""
-        if self._assessing is not None:
+        if self._assessing is not None and self.page is not None:
             self._assessing.cancel()
             self._assessing = None
-        if self.page is not None:
-            self.page.assessment.show_idle()
+            self.page.assessment.show_cancelled()
 
     def open_report(self) -> None:
         """Open the way to a PDF."""
@@ -308,16 +309,16 @@ class MainWindow(QMainWindow):
         self.application.settings["theme"] = theme
         self.actions_[f"theme_{theme}"].setChecked(True)
 
-    def _looked(self, before: Look, after: Look) -> None:
-        if before.tool != after.tool:
-            self.actions_[after.tool].setChecked(True)
-        if before.crosshair != after.crosshair:
-            self.actions_["crosshair"].setChecked(after.crosshair)
+    def _looked(self, _before: Look, after: Look) -> None:
+        self.actions_[after.tool].setChecked(True)
+        for name in ("crosshair", "midline"):
+            self.actions_[name].setChecked(getattr(after, name))
 
     def _session_changed(self) -> None:
         page = self.page
         self.actions_["undo"].setEnabled(page is not None and page.session.can_undo)
         self.actions_["redo"].setEnabled(page is not None and page.session.can_redo)
+        self.actions_["forget_lesion"].setEnabled(page is not None and page.session.choices.lesion_mm is not None)
         self._show_device()
 
     def _show_device(self) -> None:
@@ -346,7 +347,7 @@ class MainWindow(QMainWindow):
         for name in LAYOUTS:
             self.actions_[f"layout_{name}"].setVisible(name in there)
             self.actions_[f"layout_{name}"].setChecked(name == page.images.layout_name)
-        self.actions_[page.viewpoint.look.tool].setChecked(True)
+        self._looked(page.viewpoint.look, page.viewpoint.look)
         self.actions_["left_panel"].setChecked(not page.exam.isHidden())
         self.actions_["right_panel"].setChecked(not page.right.isHidden())
 

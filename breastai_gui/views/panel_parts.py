@@ -26,7 +26,7 @@ from breastai_gui.resource import resource
 from breastai_gui.views.plain_text import literal_caption, literal_tooltip
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable
 
     from psygnal import SignalInstance
 
@@ -307,15 +307,6 @@ class Fold(QWidget):
         self._button.toggled.connect(self._turn)
         self._turn(open_)
 
-    def set_title(self, title: str) -> None:
-        """Change the heading."""
-        self._title = title
-        self._turn(self._button.isChecked())
-
-    def set_open(self, open_: bool) -> None:
-        """Open or close it."""
-        self._button.setChecked(open_)
-
     def _turn(self, open_: bool) -> None:
         self._button.setText(f"{'▾' if open_ else '▸'}  {literal_caption(self._title)}")
         self.body.setVisible(open_)
@@ -381,12 +372,6 @@ def empty(layout: QLayout) -> None:
         elif (inner := item.layout()) is not None:
             empty(inner)
             inner.deleteLater()
-
-
-def add_all(layout: QVBoxLayout, parts: Iterable[QWidget]) -> None:
-    """Put widgets below one another."""
-    for part in parts:
-        layout.addWidget(part)
 
 
 def bold_font(widget: QWidget) -> QFont:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from PySide6.QtWidgets import QApplication, QHBoxLayout, QToolButton, QVBoxLayout, QWidget
 
 from breastai_gui import __version__
+from breastai_gui.services.plain_text import one_line
 from breastai_gui.views.panel_parts import Card, Text, link
-from breastai_gui.views.plain_text import one_line
 
 
 class ProblemBanner(QWidget):

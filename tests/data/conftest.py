@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from breastai_gui.data.reader_process import Reader
+from breastai_gui.data.walk import shown
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -39,7 +40,7 @@ def read(reader: Reader) -> Callable[[Path], Study]:
             assert len(set(names)) == len(names)
             assert all(bool(use.used_as) != bool(use.why_not) for use in files)
         if path.is_dir():
-            present = {str(p.relative_to(path)) for p in path.rglob("*") if p.is_file() and not p.is_symlink()}
+            present = {shown(str(p.relative_to(path))) for p in path.rglob("*") if p.is_file() and not p.is_symlink()}
             assert present <= {use.file for use in study.files}
         return study
 

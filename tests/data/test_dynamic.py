@@ -75,7 +75,7 @@ def test_enhanced_multiframe(read: Read, tmp_path: Path) -> None:
     assert study.files[0].used_as == "phases 1 to 3, 18 frames"
 
 
-@pytest.mark.parametrize("phases", [2, 3, 5, 9])
+@pytest.mark.parametrize("phases", [2, 3, 4, 5, 6, 9])
 def test_d3_any_count_of_phases(read: Read, tmp_path: Path, phases: int) -> None:
     values = write_dce(tmp_path, phases=phases)
     assert np.array_equal(read(tmp_path).dce.values, values)

@@ -3,23 +3,29 @@
 from __future__ import annotations
 
 import gzip
+import tempfile
+import zipfile
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 import SimpleITK
 
-from breastai_gui.data.study import ReadError, Selection
+from breastai_gui.data.reader_process import Reader
+from breastai_gui.data.study import Selection
 from dicom_files import enhancing
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from breastai_gui.data.reader_process import Reader
-    from breastai_gui.data.study import Catalogue, Study
+    from breastai_gui.data.study import Study
 
     Read = Callable[[Path], Study]
+
+
+def nothing(_progress: object) -> None:
+    """No progress is shown here."""
 
 
 def write(path: Path, values: np.ndarray, spacing: tuple[float, ...] = (1.25, 1.5, 2.0)) -> None:
@@ -144,14 +150,109 @@ def test_a_header_with_its_values_beside_it(read: Read, tmp_path: Path) -> None:
     assert next(use for use in study.files if use.file == "phase1.raw").used_as == "values of «phase1.mhd»"
 
 
-def test_volumes_in_a_zip_are_said_to_be_unsupported(scan: Callable[[Path], Catalogue], tmp_path: Path) -> None:
-    import zipfile
+def zipped(folder: Path, *, folder_in_zip: str = "Müller Anna/") -> Path:
+    """Pack a folder's files and return the zip."""
+    path = folder.with_suffix(".zip")
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for file in sorted(folder.iterdir()):
+            archive.write(file, folder_in_zip + file.name)
+    return path
 
-    write(tmp_path / "phase0.nii.gz", enhancing(1, 5, 16, 24)[0].astype(np.int16))
+
+@pytest.fixture
+def temporary_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where this program's temporary files go."""
+    folder = tmp_path / "temporary"
+    folder.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(folder))
+    return folder
+
+
+@pytest.mark.parametrize("ending", ["nii", "nii.gz", "nrrd", "mha", "mhd", "nhdr"])
+def test_volumes_in_a_zip(tmp_path: Path, temporary_folder: Path, ending: str) -> None:
+    """Unpacked into a folder of its own for as long as it is read; nothing of it is left."""
+    values = enhancing(3, 40, 80, 96).astype(np.int16)
+    values += np.random.default_rng(1).integers(0, 50, values.shape).astype(np.int16)  # so that a packed header has more than 1 MiB to it
+    for phase in range(3):
+        write(tmp_path / "exam" / f"phase{phase}.{ending}", values[phase])
+    path = zipped(tmp_path / "exam")
+    with Reader() as reader:
+        catalogue = reader.scan(path, nothing)
+        study = reader.load(catalogue, catalogue.proposed, nothing)
+        (private,) = temporary_folder.iterdir()
+        assert private.stat().st_mode & 0o777 == 0o700
+        assert list(private.iterdir()) == []
+    assert list(temporary_folder.iterdir()) == []
+    assert study.dce.values.dtype == np.int16
+    assert np.array_equal(study.dce.values, values)
+    assert np.allclose(study.dce.grid.to_patient(np.zeros(3)), (-60.0, -40.0, -20.0), atol=1e-4)
+    uses = {use.file: use for use in study.files}
+    assert uses[f"exam.zip/Müller Anna/phase1.{ending}"].used_as == "phase 2"
+    assert all(use.used_as for use in study.files)
+
+
+def test_a_zipped_file_with_all_phases_beside_unzipped_ones(read: Read, tmp_path: Path) -> None:
+    values = enhancing(4, 5, 16, 24).astype(np.float32)
+    write(tmp_path / "exam" / "packed" / "dce.nii.gz", values)
+    zipped(tmp_path / "exam" / "packed", folder_in_zip="")
+    (tmp_path / "exam" / "packed" / "dce.nii.gz").unlink()
+    study = read(tmp_path / "exam")
+    assert np.array_equal(study.dce.values, values)
+    assert study.dce.times_s == (-70.0, 0.0, 70.0, 140.0)
+
+
+def test_d7_damaged_volumes_and_bombs_in_a_zip(tmp_path: Path, temporary_folder: Path) -> None:
+    values = enhancing(2, 5, 64, 64).astype(np.int16)
+    for phase in range(2):
+        write(tmp_path / "exam" / f"phase{phase}.nii", values[phase])
+    write(tmp_path / "exam" / "phase2.nii.gz", values[0])
+    write(tmp_path / "exam" / "lonely.mhd", values[0])
+    (tmp_path / "exam" / "lonely.raw").unlink()
+    (tmp_path / "exam" / "bomb.nii").write_bytes((tmp_path / "exam" / "phase0.nii").read_bytes()[:352] + b"\0" * (100 << 20))
+    packed = bytearray((tmp_path / "exam" / "phase2.nii.gz").read_bytes())
+    (tmp_path / "exam" / "phase2.nii.gz").write_bytes(packed[: len(packed) // 2])
+    path = zipped(tmp_path / "exam", folder_in_zip="")
+    with Reader() as reader:
+        catalogue = reader.scan(path, nothing)
+        study = reader.load(catalogue, catalogue.proposed, nothing)
+    assert np.array_equal(study.dce.values[:2], values)
+    texts = {problem.file: problem.text for problem in study.problems}
+    assert texts["exam.zip/phase2.nii.gz"] == ("Phase 3 is damaged: «exam.zip/phase2.nii.gz»: it is damaged: its values cannot be read.")
+    assert "and was not read" in texts["exam.zip/bomb.nii"]
+    assert texts["exam.zip/lonely.mhd"] == "«exam.zip/lonely.mhd» was not read: the file with its values is not beside it."
+    assert list(temporary_folder.iterdir()) == []
+
+
+def test_a_zipped_volume_whose_bytes_are_wrong_is_named(tmp_path: Path) -> None:
+    """The zip's checksum tells it; without it the wrong values would be shown as an image."""
+    values = enhancing(2, 5, 64, 64).astype(np.int16)
+    for phase in range(2):
+        write(tmp_path / "exam" / f"phase{phase}.nii", values[phase])
     with zipfile.ZipFile(tmp_path / "exam.zip", "w") as archive:
-        archive.write(tmp_path / "phase0.nii.gz", "phase0.nii.gz")
-    with pytest.raises(ReadError, match="volumes inside a zip are not read: unpack it first"):
-        scan(tmp_path / "exam.zip")
+        for file in sorted((tmp_path / "exam").iterdir()):
+            archive.write(file, file.name)
+    packed = bytearray((tmp_path / "exam.zip").read_bytes())
+    packed[packed.index(b"phase1.nii") + 20_000] ^= 0xFF
+    (tmp_path / "exam.zip").write_bytes(packed)
+    with Reader() as reader:
+        catalogue = reader.scan(tmp_path / "exam.zip", nothing)
+        study = reader.load(catalogue, catalogue.proposed, nothing)
+    texts = {problem.file: problem.text for problem in study.problems}
+    assert texts["exam.zip/phase1.nii"] == "«exam.zip/phase1.nii» was not read: it is damaged: it cannot be unpacked."
+    assert np.array_equal(study.dce.values, values[:1])
+
+
+def test_unpacked_volumes_go_with_a_child_that_is_killed(tmp_path: Path, temporary_folder: Path) -> None:
+    values = enhancing(2, 5, 16, 24).astype(np.int16)
+    for phase in range(2):
+        write(tmp_path / "exam" / f"phase{phase}.nii", values[phase])
+    path = zipped(tmp_path / "exam")
+    reader = Reader()
+    reader.scan(path, nothing)
+    (private,) = temporary_folder.iterdir()
+    (private / "volume.nii").write_bytes(b"as if it were killed while it reads this")
+    reader.stop()
+    assert list(temporary_folder.iterdir()) == []
 
 
 def test_a_real_slice_with_25_time_points(reader: Reader, real_data: Path) -> None:

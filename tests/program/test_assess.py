@@ -72,8 +72,13 @@ def test_the_demo_patient_is_assessed_whole(assessed: tuple[subprocess.Completed
     files = [path for path in demo_folder.rglob("*") if path.is_file()]
     assert len(whole["files"]) == len(files)
     assert sum(assessment["energy_share"].values()) == pytest.approx(1.0, abs=1e-3)
-    first_page = pdf_text(report)[0]
-    assert "RESEARCH USE ONLY" in first_page.upper()
+    pages = pdf_text(report)
+    assert "RESEARCH USE ONLY" in pages[0].upper()
+    assert not any("DRAFT" in page for page in pages), "exit code, JSON and PDF agree"
+    assert "Task maps, MRI shared" in " ".join(pages)
+    unknown = breastai("assess", demo_folder, "--lesion", "Z9")
+    assert unknown.returncode == 1
+    assert "names no lesion Z9" in unknown.stderr
 
 
 def test_the_same_input_gives_the_same_answer(
@@ -135,7 +140,7 @@ def test_i1_two_patients_are_assessed_apart_and_the_report_is_a_draft(shuffled: 
         assert assessment["notice"] == DEMONSTRATION_SENTENCE
         assert assessment["predictions"]["high_grade"]["probability"] is None
     first_page = pdf_text(report)[0]
-    assert "draft" in first_page.lower()
+    assert "DRAFT" in first_page
     assert "same patient" in first_page
     assert "say nothing about this patient" in " ".join(pdf_text(report))
 
@@ -166,7 +171,15 @@ def test_i1_the_override_makes_a_joint_one_and_is_printed(shuffled: Path, tmp_pa
     assert assessment["valid_for_patients"] is False
     assert assessment["inputs"]["phases"] == [0, 1, 2, 3, 4]
     assert assessment["inputs"]["phases_not_used"] == [5]
+    assert "5 of 6 MRI phases" in assessment["subject"]
+    assert "5 of 6 MRI phases" in answer.stdout
+    assert whole["draft"] is False
     pages = " ".join(pdf_text(report))
+    assert "DRAFT" not in pages, "the exit code says done, and so do JSON and PDF"
+    assert whole["questions"], "what is only told is there"
+    assert "Still open" in pages
+    assert "12 with an angle (assumed)" in pages
+    assert "5 of 6 MRI phases" in pages
     assert "confirm" in pages.lower(), "that a person overrode the identity check must be printed"
 
 

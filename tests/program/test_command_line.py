@@ -134,9 +134,12 @@ def test_made_up_patients_are_written_with_their_answers(tmp_path: Path) -> None
     answer = breastai("phantom", tmp_path / "cohort", "--patients", 1, "--seed", 4)
     assert answer.returncode == 0, answer.stderr
     table = (tmp_path / "cohort" / "labels.csv").read_text(encoding="utf-8").splitlines()
-    assert table[0] == "patient,lymph_node_metastasis,high_grade,high_ki67"
+    assert table[0] == "patient,lymph_node_metastasis,grade,ki67_percent"
     assert len(table) == 2
-    assert table[1].startswith("patient-001,")
-    assert set(table[1].split(",")[1:]) <= {"0", "1"}
-    assert (tmp_path / "cohort" / "patient-001" / "mri").is_dir()
+    name, node, grade, ki67 = table[1].split(",")
+    assert node in ("yes", "no")
+    assert grade in ("1", "2", "3")
+    assert 0 <= int(ki67) <= 100
+    assert (tmp_path / "cohort" / name / "mri").is_dir()
+    assert "training wizard" in " ".join(breastai("phantom", "--help").stdout.split())
     assert breastai("phantom", tmp_path, "--patients", 0).returncode == 2

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from breastai_gui.services.annotations import DCE, Annotation
-from breastai_gui.services.application import Application, fitting
+from breastai_gui.services.application import Application, fitting, follow_identity
 from breastai_gui.services.demo_patient import demo_patient
 from breastai_gui.services.places import Places
 from breastai_gui.services.session import Choices, Session, SessionState
@@ -250,3 +250,27 @@ def test_earlier_work_never_lands_on_a_phase_or_view_that_is_not_there() -> None
     assert [mark.id for mark in without_mri.annotations] == ["m3"]
     whole = SessionState(Choices(phases=(0, 2), pre=0, phases_confirmed=True))
     assert fitting(whole, study) == whole
+
+
+def test_the_log_says_which_study_was_overridden_in_the_window_and_never_whose(caplog: pytest.LogCaptureFixture) -> None:
+    session = Session(simple_study(name="ZZCANARY^PAT", ultrasound_name="Other^CANARY"))
+    follow_identity(session)
+    with caplog.at_level("INFO", logger="breastai_gui"):
+        session.choose(side="left")
+        assert caplog.messages == []
+        session.choose(same_patient=True)
+        session.undo()
+    assert [message.split(" was ")[1].split(",")[0] for message in caplog.messages] == [
+        "confirmed in the window",
+        "left open in the window",
+    ]
+    assert all(session.study.key[:16] in message and "CANARY" not in message for message in caplog.messages)
+
+
+def test_a_damaged_or_missing_model_is_told_when_the_window_opens(window: Window) -> None:
+    places = Places()
+    for content, told in (('{"active": "x"', "was damaged and was made anew"), ('{"active": "ab", "models": []}', "no longer installed")):
+        (places.models / "models.json").write_text(content, "utf-8")
+        application = Application(places, window.calls.put)
+        assert [told in notice for notice in application.notices] == [True], application.notices
+        application.close()

@@ -8,12 +8,18 @@ import numpy as np
 import pytest
 
 from breastai_gui.data.study import Grid, Problem, Study
-from breastai_gui.services.assess import AssessError, assess, case_of, chosen_views, plan_of, subject_of
+from breastai_gui.services.assess import AssessError, assess, case_of, chosen_views, plan_of, reading_side, subject_of
 from breastai_gui.services.breasts import shown_breasts
 from breastai_gui.services.predicting import PredictingProcess
 from breastai_gui.services.session import Choices
-from breastai_model.case import Case
+from breastai_model.case import Case, InputsUsed
 from phantoms import simple_study
+
+
+def seen(case: Case, phase_slots: int = 5) -> InputsUsed:
+    """What a network with that many slots takes of a case."""
+    phases = min(phase_slots, 0 if case.dce is None else len(case.dce))
+    return InputsUsed(tuple(range(phases)), phase_slots, tuple(range(len(case.ultrasound))), 12, (), case.side is None, ())
 
 
 def moved(study: Study, first_x_mm: float) -> Study:
@@ -161,7 +167,7 @@ def test_a_side_that_no_file_names_stays_unknown() -> None:
     study = with_views(simple_study(), side=[None] * 12)
     case = case_of(study, Choices(), "joint")
     assert case.side is None
-    assert subject_of(study, Choices(), "joint", case).startswith("Side unknown")
+    assert subject_of(study, Choices(), "joint", case, seen(case)).startswith("Side unknown")
     assert case_of(study, Choices(side="right"), "joint").side == "right"
 
 
@@ -192,12 +198,34 @@ def test_what_is_assessed_while_questions_are_open(study: Study, choices: Choice
 
 def test_the_subject_line_says_breast_lesion_and_what_was_absent() -> None:
     study = simple_study(views=0, phases=4)
-    line = subject_of(study, Choices(side="left"), "mri", case_of(study, Choices(side="left"), "mri"))
+    case = case_of(study, Choices(side="left"), "mri")
+    line = subject_of(study, Choices(side="left"), "mri", case, seen(case))
     assert line == "Left breast (chosen); 4 MRI phases; no ultrasound"
     study = with_views(simple_study(ultrasound_name="Other"), lesion=["A"] * 12)
     choices = Choices(lesion="A")
-    line = subject_of(study, choices, "ultrasound", case_of(study, choices, "ultrasound"))
+    case = case_of(study, choices, "ultrasound")
+    line = subject_of(study, choices, "ultrasound", case, seen(case))
     assert line == "Left breast (from the ultrasound); lesion A; ultrasound alone, the MRI was not used; 12 of 12 ultrasound angles"
+
+
+def test_the_subject_line_says_how_many_of_the_phases_the_network_saw() -> None:
+    study = simple_study(phases=6)
+    case = case_of(study, Choices(), "joint")
+    line = subject_of(study, Choices(), "joint", case, seen(case))
+    assert line == "Left breast (from the ultrasound); 5 of 6 MRI phases; 12 of 12 ultrasound angles"
+
+
+def test_the_subject_line_says_that_angles_are_assumed_until_a_person_sets_them() -> None:
+    study = with_views(simple_study(phases=0), angle_source=["position in the order (assumed)"] * 12)
+    case = case_of(study, Choices(), "ultrasound")
+    assert subject_of(study, Choices(), "ultrasound", case, seen(case)).endswith("12 of 12 ultrasound angles, angles assumed")
+    choices = Choices(angles=tuple((view.id, view.angle_deg) for view in study.ultrasound))
+    assert subject_of(study, choices, "ultrasound", case, seen(case)).endswith("12 of 12 ultrasound angles")
+
+
+def test_an_mri_alone_that_shows_one_breast_is_about_that_breast() -> None:
+    assert reading_side(moved(simple_study(views=0), -310.0), Choices()) == "right"
+    assert reading_side(simple_study(views=0), Choices()) is None
 
 
 def test_nothing_that_can_be_assessed_is_one_sentence_with_the_questions() -> None:

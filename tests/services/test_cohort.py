@@ -41,7 +41,7 @@ def test_a_good_cohort_is_ready_and_known_to_be_made_up(phantoms, reader):
     assert told == [(n, 4, f"phantom-{n:03d}") for n in range(1, 5)]
     assert cohort.trained_on() == "synthetic"
     assert cohort.why_not_yet() == "4 patients are ready; at least 6 are needed."
-    assert summary(cohort).startswith("4 of 4 patients are ready; lymph node metastasis: ")
+    assert summary(cohort).startswith("4 of 4 patients are ready; Lymph node metastasis: ")
     assert cohort.positives().high_ki67 == "Ki-67 of at least 20 %"
     numbers = [case["number"] for case in cohort.to_json()["cases"]]
     assert numbers == [1, 2, 3, 4]

@@ -7,7 +7,7 @@ import dataclasses
 import numpy as np
 
 from breastai_gui.data.study import Grid, Patient, Problem, Study
-from breastai_gui.services.questions import open_questions
+from breastai_gui.services.questions import blocking_questions, open_questions
 from breastai_gui.services.session import Choices
 from phantoms import simple_study
 
@@ -88,6 +88,26 @@ def test_i7_ultrasound_of_a_breast_that_the_mri_does_not_show_is_asked() -> None
     assert (question.kind, question.blocks) == ("side", "joint")
     assert "left" in question.text
     assert "right" in question.text
+
+
+def test_the_breast_of_an_mri_alone_is_asked_only_as_far_as_it_is_open() -> None:
+    study = simple_study(views=0)
+    assert study.dce is not None
+    assert asked(study) == [("side", "nothing")], "both breasts are shown: assessed all the same, with both orders of the breasts"
+    affine = study.dce.grid.affine.copy()
+    affine[0, 3] = -310.0
+    assert asked(with_dce(study, grid=Grid(study.dce.grid.shape, affine))) == [], "it shows the right one only"
+    affine[0, 2], affine[0, 3] = 0.3, -20.0
+    narrow = with_dce(study, grid=Grid(study.dce.grid.shape, affine))
+    assert asked(narrow) == [("side", "mri")], "which breast it shows is not known"
+    assert asked(narrow, Choices(side="right")) == []
+
+
+def test_only_what_keeps_a_part_from_the_model_makes_a_draft() -> None:
+    told = with_views(simple_study(views=12), side=[None] * 12)
+    assert asked(told)
+    assert blocking_questions(told, AS_READ) == ()
+    assert [question.kind for question in blocking_questions(simple_study(ultrasound_name="Other"), AS_READ)] == ["same_patient"]
 
 
 def test_several_lesions_are_chosen_between() -> None:

@@ -14,6 +14,7 @@ from breastai_gui.services.planes import PLANES
 from breastai_gui.services.report import compose
 from breastai_gui.services.report_contents import CurvePlot, KeyImage, Legend, Pictures, Report, Section, Table, Words
 from breastai_gui.services.session import Reading, Session, SessionState
+from breastai_model.case import MAP_KINDS
 from phantoms import LESION_MM, simple_assessment, simple_study
 
 AXIAL = (0.0, 0.0, 1.0)
@@ -29,7 +30,7 @@ def section(report: Report, title: str) -> Section:
 def texts(part: Section | Report) -> str:
     """All words and cells of a section or a report."""
     if isinstance(part, Report):
-        return "\n".join([*part.open_questions, *(texts(section) for section in part.sections)])
+        return "\n".join([*part.draft_questions, *part.still_open, *(texts(section) for section in part.sections)])
     said = []
     for block in part.parts:
         if isinstance(block, Words):
@@ -65,7 +66,7 @@ def test_the_parts_stand_in_the_order_of_reading():
 def test_patient_and_phases_are_named():
     report = compose(assessed(name="Muster^Anna"), "1")
     said = texts(section(report, "Patient and exam"))
-    assert "Name | Muster Anna" in said
+    assert "Name | Muster, Anna" in said
     assert "Patient ID | ID-1" in said
     assert "Birth date | 1970-01-01" in said
     assert "Breast of this reading | left" in said
@@ -100,9 +101,9 @@ def test_a_mismatch_makes_a_draft_and_shows_both_identities():
     session.set_assessments((simple_assessment(session.study, scope="mri"), simple_assessment(session.study, scope="ultrasound")))
     report = compose(session, "1")
     assert report.draft
-    assert any("do they show the same patient" in question for question in report.open_questions)
+    assert any("do they show the same patient" in question for question in report.draft_questions)
     said = texts(section(report, "Patient and exam"))
-    assert "Name | One Anna | Two Berta" in said
+    assert "Name | One, Anna | Two, Berta" in said
     assert "Patient ID | ID-1 | ID-2" in said
     assert "Nobody has confirmed" in said
     assert "From MRI alone" in texts(report)
@@ -121,13 +122,13 @@ def test_numbers_that_say_nothing_are_hidden_until_asked_for():
     session = assessed()
     hidden = texts(section(compose(session, "1"), "The model's answer"))
     assert DEMONSTRATION_SENTENCE in hidden
-    assert "Lymph-node metastasis | hidden" in hidden
+    assert "Lymph node metastasis | hidden" in hidden
     for number in ("0.68", "68 %", "positive", "negative", "40 %"):
         assert number not in hidden
     session.choose(show_numbers=True)
     shown = texts(section(compose(session, "1"), "The model's answer"))
     assert DEMONSTRATION_SENTENCE in shown
-    assert "Lymph-node metastasis | 0.68 | one model | positive (threshold 0.50) | not calibrated" in shown
+    assert "Lymph node metastasis | 0.68 | one model | positive (threshold 0.50) | not calibrated" in shown
     assert "MRI shared 40 %" in shown
 
 
@@ -156,6 +157,56 @@ def test_key_images_with_and_without_heatmap():
     assert [image.corner for image in sheet] == [f"{15 * n}°" for n in range(12)]
     assert len(warm) == 24
     assert all(image.overlay is not None for image in warm)
+
+
+def test_task_maps_are_shown_for_the_phantom_and_where_the_reader_asked_for_numbers():
+    session = assessed()
+    for shown in (False, True):
+        session.choose(show_numbers=shown)
+        report = compose(session, "1")
+        for title, stream in (("MRI heatmaps", "MRI shared"), ("Ultrasound heatmaps", "US shared")):
+            part = section(report, title)
+            assert (f"Task maps, {stream}: where each answer came from" in texts(part)) is shown
+            maps = [image for image in images(part) if "High Ki-67" in image.caption]
+            assert len(maps) == shown
+            assert all(image.overlay is not None and image.overlay[..., 3].max() > 100 for image in maps)
+    by_task = [image.caption for image in images(section(report, "MRI heatmaps"))][-3:]
+    assert by_task == ["Axial 15/24, Lymph node metastasis", "Axial 15/24, High grade (3)", "Axial 15/24, High Ki-67"]
+    assert "Task maps, MRI shared" in texts(compose(assessed(phantom=True), "1"))
+
+
+def test_each_task_map_is_that_of_its_question():
+    session = assessed(phantom=True)
+    (answer,) = session.assessments
+    maps = answer.prediction.heatmaps
+    only_grade = np.zeros_like(maps.mri_agnostic)
+    only_grade[MAP_KINDS.index("high_grade")] = maps.mri_agnostic[MAP_KINDS.index("high_grade")]
+    prediction = replace(answer.prediction, heatmaps=replace(maps, mri_agnostic=only_grade))
+    session.set_assessments((replace(answer, prediction=prediction),))
+    lymph, grade, ki67 = images(section(compose(session, "1"), "MRI heatmaps"))[-3:]
+    assert grade.overlay[..., 3].max() > 100
+    assert lymph.overlay[..., 3].max() == ki67.overlay[..., 3].max() == 0
+
+
+def test_an_angle_that_no_file_gave_is_printed_as_assumed():
+    session = assessed(views=25)
+    views = tuple(replace(view, angle_source="position in the order (assumed)") for view in session.study.ultrasound[:12])
+    views += tuple(replace(view, angle_deg=None, angle_source="") for view in session.study.ultrasound[12:])
+    session = Session(replace(session.study, ultrasound=views))
+    session.choose(angles=(("view-01", 17.5),))
+    report = compose(session, "1")
+    assert "25 images, 12 with an angle (11 of them assumed), 25 with millimetres" in texts(section(report, "Inputs"))
+    corners = [image.corner for image in images(section(report, "Ultrasound"))]
+    assert corners[:3] == ["0° (assumed)", "17.5° (reader)", "30° (assumed)"]
+
+
+def test_what_is_only_told_makes_no_draft():
+    session = assessed()
+    unnamed = tuple(replace(view, side=None) for view in session.study.ultrasound)
+    report = compose(Session(replace(session.study, ultrasound=unnamed)), "1")
+    assert not report.draft
+    assert report.draft_questions == ()
+    assert report.still_open == ("In which breast is the tumour? No file says so.",)
 
 
 def test_pictures_go_through_the_lesion_and_show_it_bright():

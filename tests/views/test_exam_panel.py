@@ -11,9 +11,9 @@ from PySide6.QtWidgets import QApplication, QLabel, QPushButton, QTableWidget, Q
 
 from breastai_gui.data.study import FileUse, OtherSeries, Patient, Problem, Study
 from breastai_gui.services.assess import plan_of
+from breastai_gui.services.plain_text import person_name
 from breastai_gui.services.questions import open_questions
 from breastai_gui.services.session import Session
-from breastai_gui.views.plain_text import person_name
 from breastai_gui.views.reading.exam_panel import ExamPanel
 from breastai_gui.views.reading.viewpoint import Viewpoint
 from phantoms import simple_study

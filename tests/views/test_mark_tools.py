@@ -11,12 +11,12 @@ from PySide6.QtCore import QPoint, QPointF, Qt
 from PySide6.QtTest import QTest
 from PySide6.QtWidgets import QApplication, QLineEdit
 
-from breastai_gui.services.annotations import DCE, Annotation, measure
+from breastai_gui.services.annotations import DCE, Annotation, measure, outline_points
 from breastai_gui.services.planes import PlaneCut, PlaneName
 from breastai_gui.services.session import Session
 from breastai_gui.views.reading.image_pane import ImagePane
 from breastai_gui.views.reading.mark_drawing import MARK_COLOUR, SELECTED_COLOUR, mark_words
-from breastai_gui.views.reading.mark_outline import outline_points, see
+from breastai_gui.views.reading.mark_outline import see
 from breastai_gui.views.reading.mark_tools import MarkTools, PaneMarks
 from breastai_gui.views.reading.ultrasound_focus import UltrasoundFocus
 from breastai_gui.views.reading.viewpoint import Look, Tool, Viewpoint

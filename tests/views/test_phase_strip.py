@@ -9,7 +9,7 @@ from PySide6.QtCore import Qt
 
 from breastai_gui.services.session import Session
 from breastai_gui.views.reading.heatmap_bar import HeatmapBar
-from breastai_gui.views.reading.mri_pictures import MriPictures, first_look
+from breastai_gui.views.reading.mri_pictures import PlanePictures, first_look
 from breastai_gui.views.reading.phase_strip import PhaseStrip
 from breastai_gui.views.reading.viewpoint import Viewpoint
 from phantoms import simple_assessment, simple_study
@@ -24,7 +24,7 @@ def make(qtbot: QtBot, study: Study) -> tuple[PhaseStrip, Session, Viewpoint]:
     session = Session(study)
     assert study.dce is not None
     viewpoint = Viewpoint(first_look(study, session.choices))
-    pictures = MriPictures(session, study.dce)
+    pictures = PlanePictures(session, study.dce)
     strip = PhaseStrip(session, viewpoint, pictures)
     pictures.setParent(strip)
     qtbot.addWidget(strip)

@@ -195,6 +195,28 @@ def test_the_heatmap_lies_on_the_lesion_and_can_be_switched(page: ReadingPage) -
     assert not any(pane.has_overlay for pane in panes)
 
 
+def test_both_modalities_can_show_the_map_of_one_sort_side_by_side(page: ReadingPage, qtbot: QtBot) -> None:
+    session, panes = page.session, page.planes.values()
+    assert page.focus is not None
+    assert not page.heatmaps.both.isEnabled()
+    session.set_assessments((simple_assessment(session.study, scope="mri", trained_on="patients"),))
+    assert not page.heatmaps.both.isEnabled()  # there is no map of the ultrasound
+    session.set_assessments((simple_assessment(session.study, trained_on="patients"),))
+    page.heatmaps.toggle()
+    assert not page.focus.pane.has_overlay
+    qtbot.mouseClick(page.heatmaps.both, Qt.MouseButton.LeftButton)
+    assert all(pane.has_overlay for pane in (*panes, page.focus.pane))
+    pressed = {stream for stream, button in page.heatmaps.streams.items() if button.isChecked()}
+    assert pressed == {"mri_agnostic", "us_agnostic"}
+    assert "MRI shared: 40 %, US shared: 30 % of the feature energy" in page.heatmaps.words.text()
+    page.heatmaps.choose("us_specific")
+    assert all(pane.has_overlay for pane in (*panes, page.focus.pane))
+    pressed = {stream for stream, button in page.heatmaps.streams.items() if button.isChecked()}
+    assert pressed == {"mri_specific", "us_specific"}
+    qtbot.mouseClick(page.heatmaps.both, Qt.MouseButton.LeftButton)
+    assert not any(pane.has_overlay for pane in panes)
+
+
 def test_a_heatmap_goes_when_what_it_rests_on_changes(page: ReadingPage) -> None:
     page.session.set_assessments((simple_assessment(page.session.study),))
     page.heatmaps.toggle()

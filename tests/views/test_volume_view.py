@@ -11,7 +11,7 @@ import pytest
 from PySide6.QtCore import QPoint, Qt
 
 from breastai_gui.services.session import Session
-from breastai_gui.views.reading.mri_pictures import MriPictures, first_look
+from breastai_gui.views.reading.mri_pictures import PlanePictures, first_look
 from breastai_gui.views.reading.viewpoint import Viewpoint
 from breastai_gui.views.reading.volume_renderer import thinned
 from breastai_gui.views.reading.volume_view import FROM_FEET, FROM_FRONT, FROM_LEFT, FROM_RIGHT, VolumeView
@@ -31,7 +31,7 @@ def make(qtbot: QtBot, study: Study) -> VolumeView:
     assert study.dce is not None
     viewpoint = Viewpoint(first_look(study, session.choices))
     viewpoint.set(crosshair=False)
-    pictures = MriPictures(session, study.dce)
+    pictures = PlanePictures(session, study.dce)
     view = VolumeView(session, viewpoint, pictures)
     pictures.setParent(view)
     qtbot.addWidget(view, before_close_func=lambda view: view.close_down())

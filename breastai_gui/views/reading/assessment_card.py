@@ -9,6 +9,7 @@ from PySide6.QtGui import QColor, QPainter, QPaintEvent, QPalette
 from PySide6.QtWidgets import QPushButton, QSizePolicy, QVBoxLayout, QWidget
 
 from breastai_gui.services.assess import DEMONSTRATION_SENTENCE
+from breastai_gui.services.words import SCOPE_WORDS, STREAM_WORDS, TASK_WORDS, capital
 from breastai_gui.views.panel_parts import Card, Chip, ElidedText, Text, row, tones
 from breastai_gui.views.plain_text import literal_tooltip
 from breastai_model.case import TASKS
@@ -23,19 +24,12 @@ if TYPE_CHECKING:
 RESEARCH_SENTENCE = "Research use only. Do not use alone for patient management."
 NUMBERS_HIDDEN = "The numbers are hidden."
 
-# What is asked, and how its two answers read.
-TASK_WORDS: dict[Task, tuple[str, str, str]] = {
-    "lymph_node_metastasis": ("Lymph node metastasis", "N0", "N+"),
-    "high_grade": ("Histological grade 3", "grade 1–2", "grade 3"),
-    "high_ki67": ("Ki-67 high", "Ki-67 low", "Ki-67 high"),
+ANSWER_WORDS: dict[Task, tuple[str, str]] = {
+    "lymph_node_metastasis": ("N0", "N+"),
+    "high_grade": ("grade 1–2", "grade 3"),
+    "high_ki67": ("Ki-67 low", "Ki-67 high"),
 }
-_SCOPE_WORDS = {"joint": "MRI and ultrasound together", "mri": "MRI alone", "ultrasound": "Ultrasound alone"}
-_STREAM_WORDS: dict[Stream, str] = {
-    "mri_agnostic": "MRI shared",
-    "mri_specific": "MRI own",
-    "us_agnostic": "US shared",
-    "us_specific": "US own",
-}
+"""How the negative and the positive answer to each question read."""
 
 
 def percent(probability: float) -> str:
@@ -47,7 +41,7 @@ def percent(probability: float) -> str:
 
 def answer_words(task: Task, answer: TaskPrediction) -> tuple[str, Tone]:
     """Return what an answer reads, a sign before it, and its colour; both or no answers possible is "not determined"."""
-    _, negative, positive = TASK_WORDS[task]
+    negative, positive = ANSWER_WORDS[task]
     decision = answer.decision
     if answer.prediction_set is not None and len(answer.prediction_set) != 1:
         decision = "not determined"
@@ -60,7 +54,7 @@ def answer_words(task: Task, answer: TaskPrediction) -> tuple[str, Tone]:
 
 def set_words(task: Task, answer: TaskPrediction) -> str:
     """Return the answers that remain possible, "" for weights without a calibrated set."""
-    _, negative, positive = TASK_WORDS[task]
+    negative, positive = ANSWER_WORDS[task]
     if answer.prediction_set is None:
         return ""
     names = {"negative": negative, "positive": positive}
@@ -125,7 +119,7 @@ class ShareBar(QWidget):
         painter = QPainter(self)
         base = tones(self.palette()).ai
         left = 0.0
-        for name in _STREAM_WORDS:
+        for name in STREAM_WORDS:
             width = self.width() * self._shares.get(name, 0.0)
             colour = QColor(base) if name.startswith("mri") else QColor(tones(self.palette()).muted)
             colour.setAlphaF(1.0 if name.endswith("agnostic") else 0.5)
@@ -148,7 +142,7 @@ class AssessmentCard(Card):
 
     def __init__(self, assessment: Assessment, show_numbers: bool, choose_numbers: Callable[[bool], None]) -> None:
         super().__init__("ai")
-        self.box.addWidget(Text(_SCOPE_WORDS[assessment.scope], tone="ai", bold=True))
+        self.box.addWidget(Text(capital(SCOPE_WORDS[assessment.scope]), tone="ai", bold=True))
         self.box.addWidget(Text(assessment.subject))
         hidden = assessment.says_nothing and not show_numbers
         if assessment.says_nothing:
@@ -185,7 +179,7 @@ class AssessmentCard(Card):
         shares = {name: share for name, share in prediction.heatmaps.energy_share.items() if share > 0}
         if not shares:
             return
-        line = " · ".join(f"{_STREAM_WORDS[name]} {100 * shares[name]:.0f}\N{NO-BREAK SPACE}%" for name in _STREAM_WORDS if name in shares)
+        line = " · ".join(f"{STREAM_WORDS[name]} {100 * shares[name]:.0f}\N{NO-BREAK SPACE}%" for name in STREAM_WORDS if name in shares)
         words = Text(f"Feature energy: {line}", tone="muted", size=-0.5)
         words.setToolTip(literal_tooltip("Each stream's share of the energy of the model's features. It is not a share of importance."))
         self.box.addWidget(words)
@@ -218,7 +212,7 @@ class _TaskLine(QWidget):
         box = QVBoxLayout(self)
         box.setContentsMargins(0, 3, 0, 3)
         box.setSpacing(2)
-        name = Text(TASK_WORDS[task][0], bold=True, wrap=False)
+        name = Text(TASK_WORDS[task], bold=True, wrap=False)
         box.addLayout(row(name, 1, Chip(words, tone)))
         number = Text(percent(answer.probability), bold=True, wrap=False)
         number.setMinimumWidth(number.fontMetrics().horizontalAdvance("> 99 %"))

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from breastai_gui.services.session import Choices, Session
     from breastai_gui.views.reading.viewpoint import Viewpoint
 
+CANCELLED = "Cancelled. Nothing was kept."
+KEPT = "Cancelled. The answer below is the one from before."
+
 
 def what_can_run(study: Study, choices: Choices) -> tuple[bool, str]:
     """Return whether anything can be assessed now, and what that is or what is in the way."""
@@ -51,7 +54,7 @@ class AssessmentPanel(QWidget):
         super().__init__()
         self._session = session
         self._viewpoint = viewpoint
-        self._state: Literal["idle", "running", "failed"] = "idle"
+        self._state: Literal["idle", "running", "failed", "cancelled"] = "idle"
         self._shown: tuple[Assessment, ...] = ()
         whole = QVBoxLayout(self)
         whole.setContentsMargins(0, 0, 0, 0)
@@ -63,8 +66,10 @@ class AssessmentPanel(QWidget):
         self._predict = QPushButton("Predict")
         self._predict.setToolTip("Run the model on what is used of this exam (F5)")
         self._predict.clicked.connect(lambda _checked=False: self.assessRequested.emit())
+        self._cancelled = Text()
         self._why = Text(tone="muted")
         box.addWidget(self._predict)
+        box.addWidget(self._cancelled)
         box.addWidget(self._why)
         self._running = self._running_card()
         box.addWidget(self._running)
@@ -117,6 +122,11 @@ class AssessmentPanel(QWidget):
         self._failure.setText(sentence)
         self._refresh()
 
+    def show_cancelled(self) -> None:
+        """Say that the prediction was given up; the button is there again."""
+        self._state = "cancelled"
+        self._refresh()
+
     def show_idle(self) -> None:
         """Show the button, and the cards where there is an answer."""
         self._state = "idle"
@@ -133,9 +143,10 @@ class AssessmentPanel(QWidget):
             words = f"What is used has changed since the last prediction. {words}"
         self._running.setVisible(self._state == "running")
         self._failed.setVisible(self._state == "failed")
-        self._predict.setVisible(self._state == "idle")
+        self._predict.setVisible(self._state in ("idle", "cancelled"))
         self._predict.setEnabled(possible)
         self._predict.setText("Predict again" if assessments else "Predict")
+        self._cancelled.say("" if self._state != "cancelled" else KEPT if assessments else CANCELLED)
         self._why.say("" if self._state == "running" or (assessments and self._state == "idle") else words)
         empty(self._cards)
         for assessment in assessments:

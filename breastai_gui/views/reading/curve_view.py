@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from breastai_gui.services.kinetics import Curve
     from breastai_gui.services.session import Session
-    from breastai_gui.views.reading.mri_pictures import MriPictures
+    from breastai_gui.views.reading.mri_pictures import PlanePictures
     from breastai_gui.views.reading.viewpoint import Look, Viewpoint
 
 RADIUS_MM = 3.0
@@ -28,7 +28,7 @@ _STEPS = (1, 2, 2.5, 5, 10)
 class CurveView(QWidget):
     """Draws the mean enhancement within a small sphere at the cursor; what is shown now is marked."""
 
-    def __init__(self, session: Session, viewpoint: Viewpoint, pictures: MriPictures) -> None:
+    def __init__(self, session: Session, viewpoint: Viewpoint, pictures: PlanePictures) -> None:
         super().__init__()
         self._viewpoint = viewpoint
         self._pictures = pictures

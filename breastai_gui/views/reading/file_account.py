@@ -18,8 +18,9 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
+from breastai_gui.services.plain_text import one_line
 from breastai_gui.views.panel_parts import TABLE_STYLE, Text, row, visible_boxes
-from breastai_gui.views.plain_text import literal_tooltip, one_line
+from breastai_gui.views.plain_text import literal_tooltip
 
 if TYPE_CHECKING:
     from breastai_gui.data.study import FileUse

@@ -12,13 +12,13 @@ from PySide6.QtWidgets import QLineEdit, QPlainTextEdit, QToolButton, QVBoxLayou
 
 from breastai_gui.services.annotations import DCE, measure
 from breastai_gui.services.session import Reading
-from breastai_gui.views.panel_parts import Card, Chip, Column, ElidedText, Text, follow, row
-from breastai_gui.views.reading.ultrasound_choice import angle_words
+from breastai_gui.services.ultrasound_angles import angle_words
+from breastai_gui.views.panel_parts import Card, Chip, Column, ElidedText, Text, follow, link, row
 
 if TYPE_CHECKING:
     from breastai_gui.data.study import Study
     from breastai_gui.services.annotations import Annotation, AnnotationKind
-    from breastai_gui.services.session import Choices, Session
+    from breastai_gui.services.session import Choices, Position, Session
     from breastai_gui.views.reading.viewpoint import Viewpoint
 
 DEBOUNCE_MS = 800
@@ -34,9 +34,14 @@ def where_words(mark: Annotation, study: Study, choices: Choices) -> str:
         return "US, a view that is not here" if view is None else f"US {angle_words(view, choices)}"
     normal = np.abs(np.asarray(mark.plane_normal))
     plane = _PLANES[int(normal.argmax())] if normal.max() > 0.9 else "oblique"
-    centre = np.asarray(mark.points).mean(axis=0)
-    place = " ".join(f"{letters[0 if value >= 0 else 1]} {abs(value):.0f}" for letters, value in zip(_LETTERS, centre, strict=True))
-    return f"MRI {plane} · {place} mm"
+    x, y, z = (float(value) for value in np.asarray(mark.points).mean(axis=0))
+    return f"MRI {plane} · {place_words((x, y, z))}"
+
+
+def place_words(place_mm: Position) -> str:
+    """Return a place in the patient: "L 60 A 40 H 10 mm"."""
+    places = zip(_LETTERS, place_mm, strict=True)
+    return " ".join(f"{letters[0 if value >= 0 else 1]} {abs(value):.0f}" for letters, value in places) + " mm"
 
 
 def size_words(mark: Annotation, study: Study) -> list[str]:
@@ -61,8 +66,10 @@ class MarkRow(Card):
         self.note.setMaxLength(200)
         self.note.editingFinished.connect(self._noted)
         self.jump = self._tool("◎", "Show this mark", partial(panel.jump, mark.id))
+        self.lesion = self._tool("◇", "This is the lesion: curve and report are taken here", partial(panel.choose_lesion, mark.id))
+        self.lesion.setVisible(mark.kind == "point" and mark.image == DCE)
         self.delete = self._tool("✕", "Delete this mark", partial(panel.delete, mark.id))
-        head = row(self.extent, self.jump, self.delete, spacing=2)
+        head = row(self.extent, self.lesion, self.jump, self.delete, spacing=2)
         head.setStretch(0, 1)
         self.box.addLayout(head)
         self.box.addWidget(self.where)
@@ -79,8 +86,9 @@ class MarkRow(Card):
         button.clicked.connect(lambda _checked=False: pressed())
         return button
 
-    def show_mark(self, mark: Annotation, sizes: list[str], where: str) -> None:
+    def show_mark(self, mark: Annotation, sizes: list[str], where: str, *, is_lesion: bool) -> None:
         """Say what the mark is now."""
+        self.lesion.setText("◆" if is_lesion else "◇")
         self.mark = mark
         self.extent.setText(" ".join((_KINDS[mark.kind], *sizes[:1])))
         self.where.setText(" · ".join((*sizes[1:], where)))
@@ -117,6 +125,12 @@ class FindingsPanel(QWidget):
         box.addLayout(row(Text("Findings", bold=True, size=1, wrap=False), 1, Chip("YOU", "human", filled=True)))
         self._none = Text("No marks yet. Draw on any picture with a ruler, an ellipse, a polygon or a point.", tone="muted", size=-0.5)
         box.addWidget(self._none)
+        self.lesion = ElidedText(tone="human", size=-0.5)
+        self._forget = link("clear", lambda: session.choose(lesion_mm=None), tip="Forget where the lesion is; undo brings it back")
+        self._show_lesion = link("show", self.jump_to_lesion, tip="Take the crosshair there")
+        line = row(self.lesion, self._show_lesion, self._forget)
+        line.setStretch(0, 1)
+        box.addLayout(line)
         self._list = QVBoxLayout()
         self._list.setSpacing(5)
         box.addLayout(self._list)
@@ -157,6 +171,18 @@ class FindingsPanel(QWidget):
             self._viewpoint.set(cursor_mm=(x, y, z))
         else:
             self._viewpoint.set(view_id=mark.image)
+
+    def choose_lesion(self, mark_id: str) -> None:
+        """Say that the lesion is where a point on MRI stands."""
+        mark = self._mark(mark_id)
+        if mark is not None and mark.kind == "point" and mark.image == DCE:
+            x, y, z = mark.points[0]
+            self._session.choose(lesion_mm=(x, y, z))
+
+    def jump_to_lesion(self) -> None:
+        """Take the crosshair to the lesion."""
+        if self._session.choices.lesion_mm is not None:
+            self._viewpoint.set(cursor_mm=self._session.choices.lesion_mm)
 
     def delete(self, mark_id: str) -> None:
         """Take a mark away; undo brings it back."""
@@ -214,8 +240,13 @@ class FindingsPanel(QWidget):
             if self._list.indexOf(line) != place:
                 self._list.insertWidget(place, line)
             study, choices = self._session.study, self._session.choices
-            line.show_mark(mark, size_words(mark, study), where_words(mark, study, choices))
+            is_lesion = mark.image == DCE and mark.kind == "point" and mark.points[0] == choices.lesion_mm
+            line.show_mark(mark, size_words(mark, study), where_words(mark, study, choices), is_lesion=is_lesion)
         self._none.setVisible(not marks)
+        lesion = self._session.choices.lesion_mm
+        self.lesion.setText("" if lesion is None else f"◆ The lesion: {place_words(lesion)}")
+        for widget in (self.lesion, self._show_lesion, self._forget):
+            widget.setVisible(lesion is not None)
         if not self._saving and not self._timer.isActive():
             self._show_reading(self._session.state.reading)
 

@@ -10,7 +10,9 @@ from PySide6.QtWidgets import QComboBox, QHBoxLayout, QSizePolicy, QSlider, QToo
 
 from breastai_gui.services.assess import DEMONSTRATION_SENTENCE
 from breastai_gui.services.colour_maps import table
+from breastai_gui.services.words import STREAM_WORDS
 from breastai_gui.views.panel_parts import Text, follow, tones
+from breastai_gui.views.reading.viewpoint import MODALITIES
 from breastai_model.case import MAP_KINDS, STREAMS
 
 if TYPE_CHECKING:
@@ -19,12 +21,6 @@ if TYPE_CHECKING:
     from breastai_gui.views.reading.viewpoint import Look, Viewpoint
     from breastai_model.case import MapKind, Stream
 
-STREAM_WORDS: dict[Stream, str] = {
-    "mri_agnostic": "MRI shared",
-    "mri_specific": "MRI own",
-    "us_agnostic": "US shared",
-    "us_specific": "US own",
-}
 STREAM_TIPS: dict[Stream, str] = {
     "mri_agnostic": "Where the MRI carried what it shares with ultrasound (modality-agnostic)",
     "mri_specific": "Where the MRI carried what only MRI shows (modality-specific)",
@@ -104,9 +100,16 @@ class HeatmapBar(QWidget):
         self.opacity.setToolTip("Opacity of the heatmap ([ and ])")
         self.opacity.valueChanged.connect(lambda value: viewpoint.set(opacity=value / 100))
         box.addStretch(1)
+        self.both = QToolButton()
+        self.both.setText("Both")
+        self.both.setToolTip("The map of the same sort on MRI and on ultrasound: shared beside shared, own beside own")
+        self.both.setCheckable(True)
+        self.both.setFocusPolicy(Qt.FocusPolicy.NoFocus)
+        self.both.clicked.connect(lambda checked: viewpoint.set(paired=checked, heatmap=True))
         self.words = Text(tone="muted", size=-1)
         below = QHBoxLayout()
         below.setSpacing(8)
+        below.addWidget(self.both)
         below.addWidget(self.opacity)
         below.addWidget(Scale())
         below.addWidget(self.words, 1)
@@ -155,13 +158,15 @@ class HeatmapBar(QWidget):
             button.setEnabled(stream in there)
         for widget in (self.shown, self.kind, self.opacity):
             widget.setEnabled(bool(there))
+        self.both.setEnabled(len({stream.split("_")[0] for stream in there}) == 2)
         self._looked(look, self._viewpoint.look)
 
     def _looked(self, _before: Look, after: Look) -> None:
         assessment = self._assessment(after.stream)
         self.shown.setChecked(after.heatmap and assessment is not None)
         for stream, button in self.streams.items():
-            button.setChecked(after.heatmap and assessment is not None and stream == after.stream)
+            button.setChecked(assessment is not None and stream in (after.stream_of("mri"), after.stream_of("us")))
+        self.both.setChecked(after.heatmap and after.paired and self.both.isEnabled())
         self.kind.setCurrentIndex(MAP_KINDS.index(after.map_kind))
         self.opacity.blockSignals(True)  # it follows the look; its own signal would set it again, rounded
         self.opacity.setValue(round(100 * after.opacity))
@@ -177,8 +182,11 @@ class HeatmapBar(QWidget):
             self.words.set_tone("ai")
             self.words.setText(f"{DEMONSTRATION_SENTENCE}.")
             return
-        share = assessment.prediction.heatmaps.energy_share.get(look.stream, 0.0)
+        streams = [stream for modality in MODALITIES if (stream := look.stream_of(modality))] or [look.stream]
+        shares = [
+            (stream, found.prediction.heatmaps.energy_share.get(stream, 0.0)) for stream in streams if (found := self._assessment(stream))
+        ]
         self.words.set_tone("muted")
         self.words.setToolTip(STREAM_TIPS[look.stream])
-        worth = f"{STREAM_WORDS[look.stream]}: {100 * share:.0f} % of the feature energy."
-        self.words.setText(f"{worth} Where the network looked, not the outline of a lesion.")
+        worth = ", ".join(f"{STREAM_WORDS[stream]}: {100 * share:.0f} %" for stream, share in shares)
+        self.words.setText(f"{worth} of the feature energy. Where the network looked, not the outline of a lesion.")

@@ -24,7 +24,6 @@ _CELLS: dict[LayoutName, tuple[str, ...]] = {
     "ultrasound": ("focus", "grid"),
     "volume": ("axial", "sagittal", "coronal", "volume"),
 }
-LAYOUT_WORDS: dict[LayoutName, str] = {"reading": "Reading", "mri": "MRI", "ultrasound": "Ultrasound", "volume": "3-D"}
 
 
 class ImageArea(QWidget):

@@ -11,7 +11,7 @@ from PySide6.QtGui import QColor, QFont, QPainter, QPainterPath, QPen, QPolygonF
 from PySide6.QtWidgets import QGraphicsItem, QGraphicsObject
 
 from breastai_gui.services.annotations import measure
-from breastai_gui.views.plain_text import one_line
+from breastai_gui.services.plain_text import one_line
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -7,14 +7,12 @@ from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
-from breastai_gui.services.annotations import DCE
+from breastai_gui.services.annotations import DCE, outline_points
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from breastai_gui.services.annotations import Annotation
-
-_ELLIPSE_CORNERS = 72
 
 
 class Plane(Protocol):
@@ -56,34 +54,6 @@ class Seen:
 _NOWHERE: NDArray[np.float64] = np.empty((0, 2))
 
 
-def outline_points(mark: Annotation) -> NDArray[np.float64]:
-    """Return the line of a mark in its own coordinates, (n, 3) LPS mm on MRI, (n, 2) pixels on ultrasound.
-
-    The axes of an ellipse are those along which `annotations.measure` takes its size.
-    """
-    points = np.asarray(mark.points, dtype=np.float64)
-    if mark.kind == "polygon":
-        return np.concatenate([points, points[:1]])
-    if mark.kind != "ellipse":
-        return points
-    first, second = _plane_axes(mark)
-    across = points[1] - points[0]
-    angle = np.linspace(0, 2 * np.pi, _ELLIPSE_CORNERS + 1)[:, None]
-    half_first, half_second = (across @ first) / 2 * first, (across @ second) / 2 * second
-    return np.asarray(points.mean(axis=0) + np.cos(angle) * half_first + np.sin(angle) * half_second)
-
-
-def _plane_axes(mark: Annotation) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return the two directions in the mark's plane along which the box of an ellipse lies."""
-    if mark.plane_normal is None:
-        return np.array([1.0, 0.0]), np.array([0.0, 1.0])
-    normal = np.asarray(mark.plane_normal, dtype=np.float64)
-    keep = [axis for axis in range(3) if axis != int(np.argmax(np.abs(normal)))]
-    first = np.eye(3)[keep[0]] - normal * normal[keep[0]]
-    first /= np.linalg.norm(first)
-    return first, np.cross(normal, first)
-
-
 def see(mark: Annotation, plane: Plane) -> Seen | None:
     """Return how a picture shows a mark, None when it does not lie on that image or plane at all."""
     if mark.image != plane.image_key:
@@ -120,3 +90,11 @@ def _crossings(line: NDArray[np.float64], plane: Plane) -> NDArray[np.float64]:
     through = np.flatnonzero((before * after < 0) | ((before == 0) & (after != 0)))
     share = (before[through] / (before[through] - after[through]))[:, None]
     return _on_picture(line[through] + share * (line[through + 1] - line[through]), plane)
+
+
+def distance(line: NDArray[np.float64], place: tuple[float, float]) -> float:
+    """Return how far a place is from a line of (n, 2) points, in its unit."""
+    start, step = line[:-1], np.diff(line, axis=0)
+    length = np.maximum((step**2).sum(axis=1), 1e-12)
+    share = np.clip(((np.asarray(place) - start) * step).sum(axis=1) / length, 0, 1)[:, None]
+    return float(np.hypot(*(start + share * step - np.asarray(place)).T).min())

@@ -14,7 +14,7 @@ from PySide6.QtWidgets import QLineEdit
 from breastai_gui.services.annotations import POINTS_NEEDED, Annotation
 from breastai_gui.views.panel_parts import follow
 from breastai_gui.views.reading.mark_drawing import MarkDrawing, Sight
-from breastai_gui.views.reading.mark_outline import see
+from breastai_gui.views.reading.mark_outline import distance, see
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -76,6 +76,11 @@ class MarkTools:
         self.redraw()
         return selected is not None
 
+    def mark_at(self, pane: ImagePane, at: QPointF) -> Annotation | None:
+        """Return the mark under a place in a pane."""
+        found = next((marks.under(at) for marks in self._panes if marks.pane is pane), None)
+        return None if found is None else found[0]
+
     def redraw(self) -> None:
         """Draw the marks anew on every pane."""
         for marks in self._panes:
@@ -88,7 +93,7 @@ class PaneMarks(QObject):
     def __init__(self, tools: MarkTools, pane: ImagePane) -> None:
         super().__init__(pane)
         self._tools = tools
-        self._pane = pane
+        self.pane = pane
         self._draft: list[tuple[float, ...]] = []
         self._draft_image = ""
         self._hover: tuple[float, ...] | None = None
@@ -112,7 +117,7 @@ class PaneMarks(QObject):
 
     def sight(self) -> Sight:
         """Return what the pane shows now; asked at every painting, so that no mark stands on a slice that has gone."""
-        if not self._pane.markable or self._pane.picture is None:
+        if not self.pane.markable or self.pane.picture is None:
             return Sight((), None, None, np.empty((0, 2)))
         marks = list(self._tools.session.annotations)
         if self._changed is not None:
@@ -121,9 +126,9 @@ class PaneMarks(QObject):
         draft = self._drafted()
         if draft is not None:
             marks.append(draft)
-        seen = tuple(found for mark in marks if (found := see(mark, self._pane)) is not None)
+        seen = tuple(found for mark in marks if (found := see(mark, self.pane)) is not None)
         selected = _DRAFT_ID if draft is not None else self._tools.selected
-        return Sight(seen, selected, self._pane.spacing_mm, self._corners() if draft is None else np.empty((0, 2)))
+        return Sight(seen, selected, self.pane.spacing_mm, self._corners() if draft is None else np.empty((0, 2)))
 
     @property
     def seen(self) -> tuple[Seen, ...]:
@@ -132,7 +137,7 @@ class PaneMarks(QObject):
 
     def redraw(self) -> None:
         """Draw anew."""
-        self._pane.viewport().update()
+        self.pane.viewport().update()
 
     def _looked(self, before: object, after: object) -> None:
         if getattr(before, "tool", None) != getattr(after, "tool", None):
@@ -145,45 +150,45 @@ class PaneMarks(QObject):
         return self._draft if self._hover is None else [*self._draft, self._hover]
 
     def _corners(self) -> NDArray[np.float64]:
-        places = [self._pane.from_points(point) for point in self._points()]
+        places = [self.pane.from_points(point) for point in self._points()]
         return np.array([place for place in places if place is not None], dtype=np.float64).reshape(-1, 2)
 
     def _drafted(self) -> Annotation | None:
         points = self._points()
-        kind = self._pane.tool
+        kind = self.pane.tool
         if kind == "navigate" or not self._draft or self._is_stale() or len(points) < POINTS_NEEDED[kind][0]:
             return None
         return self._mark(_DRAFT_ID, tuple(points))
 
     def _mark(self, mark_id: str, points: tuple[tuple[float, ...], ...], text: str = "") -> Annotation | None:
-        kind = self._pane.tool
+        kind = self.pane.tool
         if kind == "navigate":
             return None
-        return Annotation(mark_id, kind, self._pane.image_key, points, self._pane.plane_normal, text)
+        return Annotation(mark_id, kind, self.pane.image_key, points, self.pane.plane_normal, text)
 
     # Drawing ------------------------------------------------------------------------------------------------------
 
     def _inside(self, row: float, column: float) -> tuple[float, ...]:
         """Return the mark's point for a place, brought back onto the picture where the mouse left it."""
-        assert self._pane.picture is not None
-        rows, columns = self._pane.picture.shape
-        return self._pane.to_points(min(max(row, -0.5), rows - 0.5), min(max(column, -0.5), columns - 0.5))
+        assert self.pane.picture is not None
+        rows, columns = self.pane.picture.shape
+        return self.pane.to_points(min(max(row, -0.5), rows - 0.5), min(max(column, -0.5), columns - 0.5))
 
     def _press(self, row: float, column: float) -> None:
-        if self._pane.picture is None:
+        if self.pane.picture is None:
             return
-        self._pane.setFocus(Qt.FocusReason.MouseFocusReason)
+        self.pane.setFocus(Qt.FocusReason.MouseFocusReason)
         if self._note is not None:
             self._take_note(self._draft[0], self._note.text())
         if self._is_stale():
             self.give_up()
-        self._pressed_at = self._pane.to_screen(row, column)
+        self._pressed_at = self.pane.to_screen(row, column)
         self._hover = None
-        self._draft_image = self._pane.image_key
+        self._draft_image = self.pane.image_key
         point = self._inside(row, column)
-        if self._pane.tool == "polygon" and self._near_first(row, column):
+        if self.pane.tool == "polygon" and self._near_first(row, column):
             self._close()
-        elif self._pane.tool in ("ruler", "ellipse") and self._draft:
+        elif self.pane.tool in ("ruler", "ellipse") and self._draft:
             self._hover = point  # the second of two clicks
         else:
             self._draft.append(point)
@@ -193,7 +198,7 @@ class PaneMarks(QObject):
     def _move(self, row: float, column: float) -> None:
         if not self._draft:
             return
-        if self._pane.tool in ("ruler", "ellipse"):
+        if self.pane.tool in ("ruler", "ellipse"):
             self._hover = self._inside(row, column)
         else:
             self._draft[-1] = self._inside(row, column)
@@ -202,35 +207,35 @@ class PaneMarks(QObject):
     def _release(self, row: float, column: float) -> None:
         if not self._draft or self._pressed_at is None or self._is_stale():
             return
-        away = self._pane.to_screen(row, column) - self._pressed_at
+        away = self.pane.to_screen(row, column) - self._pressed_at
         dragged = max(abs(away.x()), abs(away.y())) >= _CLICK_PX
         self._pressed_at = None
-        if self._pane.tool == "point":
+        if self.pane.tool == "point":
             self._ask_note(self._draft[0])
-        elif self._pane.tool in ("ruler", "ellipse") and (dragged or self._hover is not None):
+        elif self.pane.tool in ("ruler", "ellipse") and (dragged or self._hover is not None):
             self._hover = self._inside(row, column)
             self._keep(tuple(self._points()))
 
     def _hovered(self, row: float, column: float) -> None:
-        if self._draft and self._pane.picture is not None and self._pane.tool != "point":
+        if self._draft and self.pane.picture is not None and self.pane.tool != "point":
             self._hover = self._inside(row, column)
             self.redraw()
 
     def _finish(self, _row: float, _column: float) -> None:
-        if self._pane.tool == "polygon":
+        if self.pane.tool == "polygon":
             self._close()
 
     def _near_first(self, row: float, column: float) -> bool:
-        place = self._pane.from_points(self._draft[0]) if len(self._draft) >= 3 else None
+        place = self.pane.from_points(self._draft[0]) if len(self._draft) >= 3 else None
         if place is None:
             return False
-        away = self._pane.to_screen(*place) - self._pane.to_screen(row, column)
+        away = self.pane.to_screen(*place) - self.pane.to_screen(row, column)
         return bool(np.hypot(away.x(), away.y()) <= _HANDLE_REACH_PX)
 
     def _is_stale(self) -> bool:
         """Return whether the draft was begun on another slice or view than the one that is shown."""
         return bool(self._draft) and (
-            self._draft_image != self._pane.image_key or any(self._pane.from_points(point) is None for point in self._draft)
+            self._draft_image != self.pane.image_key or any(self.pane.from_points(point) is None for point in self._draft)
         )
 
     def _close(self) -> None:
@@ -261,16 +266,16 @@ class PaneMarks(QObject):
 
     def _ask_note(self, point: tuple[float, ...]) -> None:
         self._end_note()
-        place = self._pane.from_points(point)
+        place = self.pane.from_points(point)
         if place is None:
             return
-        note = QLineEdit(self._pane.viewport())
+        note = QLineEdit(self.pane.viewport())
         note.setObjectName("mark_note")
         note.setPlaceholderText("Note, then Enter")
         note.setMaxLength(200)
-        note.resize(min(190, self._pane.viewport().width() - 4), note.sizeHint().height())
-        at = self._pane.to_screen(*place)
-        room = self._pane.viewport().size()
+        note.resize(min(190, self.pane.viewport().width() - 4), note.sizeHint().height())
+        at = self.pane.to_screen(*place)
+        room = self.pane.viewport().size()
         note.move(
             max(2, min(round(at.x()) + 10, room.width() - note.width() - 2)),
             max(2, min(round(at.y()) + 6, room.height() - note.height() - 2)),
@@ -284,7 +289,7 @@ class PaneMarks(QObject):
 
     def _take_note(self, point: tuple[float, ...], text: str) -> None:
         self._end_note()
-        self._pane.setFocus(Qt.FocusReason.OtherFocusReason)
+        self.pane.setFocus(Qt.FocusReason.OtherFocusReason)
         self._keep((point,), text.strip())
 
     def _end_note(self) -> None:
@@ -314,7 +319,7 @@ class PaneMarks(QObject):
                 event.accept()
                 return self.give_up() if press else True
             return False
-        if key in (Qt.Key.Key_Return, Qt.Key.Key_Enter) and len(self._draft) >= 3 and self._pane.tool == "polygon":
+        if key in (Qt.Key.Key_Return, Qt.Key.Key_Enter) and len(self._draft) >= 3 and self.pane.tool == "polygon":
             action = self._close
         elif key == Qt.Key.Key_Escape and (self._draft or self._grip is not None or self._tools.selected is not None):
             action = self._tools.cancel
@@ -347,49 +352,41 @@ class PaneMarks(QObject):
         """Grip the handle or line under the mouse; a press beside every mark takes the selection away and goes on."""
         if self._draft or self._note is not None or event.modifiers() != Qt.KeyboardModifier.NoModifier:
             return False
-        found = self._under(event.position())
+        found = self.under(event.position())
         if found is None:
             if self._tools.selected is not None:
                 self._tools.select(None)
             return False
         mark, handle = found
-        self._pane.setFocus(Qt.FocusReason.MouseFocusReason)
-        self._grip = (mark, handle, self._pane.to_picture(event.position()))
+        self.pane.setFocus(Qt.FocusReason.MouseFocusReason)
+        self._grip = (mark, handle, self.pane.to_picture(event.position()))
         self._changed = None
         self._tools.select(mark.id)
         return True
 
-    def _under(self, at: QPointF) -> tuple[Annotation, int | None] | None:
+    def under(self, at: QPointF) -> tuple[Annotation, int | None] | None:
         """Return the mark under a place in the pane with the number of its handle, None for its line; the newest first."""
         for seen in reversed(self.seen):
             for number, (row, column) in enumerate(seen.handles):
-                away = self._pane.to_screen(row, column) - at
+                away = self.pane.to_screen(row, column) - at
                 if np.hypot(away.x(), away.y()) <= _HANDLE_REACH_PX:
                     return seen.mark, number
-            line = [self._pane.to_screen(row, column) for row, column in seen.outline]
-            if len(line) > 1 and _distance(np.array([(point.x(), point.y()) for point in line]), (at.x(), at.y())) <= _LINE_REACH_PX:
+            line = [self.pane.to_screen(row, column) for row, column in seen.outline]
+            if len(line) > 1 and distance(np.array([(point.x(), point.y()) for point in line]), (at.x(), at.y())) <= _LINE_REACH_PX:
                 return seen.mark, None
         return None
 
     def _drag(self, at: QPointF) -> None:
         assert self._grip is not None
         mark, handle, start = self._grip
-        row, column = self._pane.to_picture(at)
+        row, column = self.pane.to_picture(at)
         points = list(mark.points)
         if handle is not None:
             points[handle] = self._inside(row, column)
         else:
             for number, point in enumerate(mark.points):
-                place = self._pane.from_points(point)
+                place = self.pane.from_points(point)
                 if place is not None:
                     points[number] = self._inside(place[0] + row - start[0], place[1] + column - start[1])
         self._changed = replace(mark, points=tuple(points))
         self._tools.redraw()
-
-
-def _distance(line: NDArray[np.float64], place: tuple[float, float]) -> float:
-    """Return how far a place is from a line of (n, 2) points, in its unit."""
-    start, step = line[:-1], np.diff(line, axis=0)
-    length = np.maximum((step**2).sum(axis=1), 1e-12)
-    share = np.clip(((np.asarray(place) - start) * step).sum(axis=1) / length, 0, 1)[:, None]
-    return float(np.hypot(*(start + share * step - np.asarray(place)).T).min())

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PySide6.QtCore import QObject, QTimer, Signal
 
-from breastai_gui.services.assess import chosen_phases
+from breastai_gui.services.assess import chosen_phases, pre_phase
 from breastai_gui.services.kinetics import robust_window, shown_phase, subtraction_window
 from breastai_gui.services.planes import PLANES, PlaneCut, PlaneName
-from breastai_gui.views.reading.phase_table import phase_name, pre_phase
+from breastai_gui.views.reading.phase_table import phase_name
 from breastai_gui.views.reading.viewpoint import Look
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ def first_look(study: Study, choices: Choices) -> Look:
     )
 
 
-class MriPictures(QObject):
+class PlanePictures(QObject):
     """Cuts the pictures of one study's MRI.
 
     Signals

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from PySide6.QtGui import QHideEvent
 
     from breastai_gui.services.session import Session
-    from breastai_gui.views.reading.mri_pictures import MriPictures
+    from breastai_gui.views.reading.mri_pictures import PlanePictures
     from breastai_gui.views.reading.viewpoint import Look, PictureMode, Viewpoint
 
 CINE_MS = 450
@@ -29,11 +29,11 @@ CINE_MS = 450
 class PhaseButton(QAbstractButton):
     """One phase: its name, its time, and whether it is shown, used or left out."""
 
-    def __init__(self, phase: int, name: str, when: str, *, used: bool, assumed: bool) -> None:
+    def __init__(self, phase: int, name: str, when: str, *, used: bool) -> None:
         super().__init__()
         self.phase = phase
         self.used = used
-        self._name, self._when, self._assumed = name, when, assumed
+        self._name, self._when = name, when
         self.setCheckable(True)
         self.setFocusPolicy(Qt.FocusPolicy.NoFocus)
         self.setCursor(Qt.CursorShape.PointingHandCursor)
@@ -121,7 +121,7 @@ class Line(QWidget):
 class PhaseStrip(QWidget):
     """Buttons for every phase and for how phases are shown."""
 
-    def __init__(self, session: Session, viewpoint: Viewpoint, pictures: MriPictures) -> None:
+    def __init__(self, session: Session, viewpoint: Viewpoint, pictures: PlanePictures) -> None:
         super().__init__()
         self._session = session
         self._viewpoint = viewpoint
@@ -258,7 +258,6 @@ class PhaseStrip(QWidget):
                 "out" if name == "–" else name,
                 "time unknown" if time is None else f"{time:.0f} s",
                 used=phase in used,
-                assumed=dce.time_origin == "assumed",
             )
             button.setToolTip(self._tip(phase, phase in used))
             button.clicked.connect(partial(self._show, phase))

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 from PySide6.QtCore import Qt, Signal
 from PySide6.QtWidgets import QAbstractItemView, QHeaderView, QPushButton, QTableWidget, QTableWidgetItem, QVBoxLayout, QWidget
 
-from breastai_gui.services.assess import chosen_phases
+from breastai_gui.services.assess import chosen_phases, pre_phase
+from breastai_gui.services.plain_text import one_line
 from breastai_gui.views.panel_parts import TABLE_STYLE, Text, bold_font, follow, row, tones, visible_boxes
-from breastai_gui.views.plain_text import literal_tooltip, one_line
+from breastai_gui.views.plain_text import literal_tooltip
 
 if TYPE_CHECKING:
     from breastai_gui.data.study import DceSeries
@@ -22,11 +23,6 @@ _ORIGINS = {
     "unknown": "The files carry no times: phases are numbered only.",
 }
 _USED, _NAME, _TIME, _SOURCE = range(4)
-
-
-def pre_phase(dce: DceSeries, choices: Choices) -> int | None:
-    """Return the phase before contrast that is in force, None while that is a question."""
-    return dce.pre if choices.pre is None else choices.pre
 
 
 def row_order(count: int, used: tuple[int, ...]) -> tuple[int, ...]:

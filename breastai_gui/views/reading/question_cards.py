@@ -7,16 +7,19 @@ from typing import TYPE_CHECKING
 
 from PySide6.QtWidgets import QGridLayout, QPushButton, QVBoxLayout, QWidget
 
+from breastai_gui.services.assess import pre_phase
+from breastai_gui.services.plain_text import date_text, one_line, person_name
 from breastai_gui.services.questions import open_questions
 from breastai_gui.views.panel_parts import Card, ElidedText, Text, empty, follow, link, row
-from breastai_gui.views.plain_text import date_text, literal_caption, literal_tooltip, one_line, person_name
+from breastai_gui.views.plain_text import literal_caption, literal_tooltip
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from breastai_gui.data.study import Patient
+    from breastai_gui.data.study import Patient, Side
     from breastai_gui.services.questions import Question
     from breastai_gui.services.session import Session
+    from breastai_gui.views.panel_parts import Tone
 
 _BLOCKS = {
     "joint": "Until then each modality is assessed alone.",
@@ -54,6 +57,13 @@ class QuestionCards(QWidget):
                 continue  # the list of problems says it, with the file
             self._box.addWidget(self._card(question))
         answers: list[tuple[str, dict[str, object]]] = []
+        if choices.side is None and len(study.ultrasound_sides) == 1:
+            (named,) = study.ultrasound_sides
+            other: Side = "right" if named == "left" else "left"
+            tip = f"The files are wrong: the tumour is in the {other} breast"
+            self._add_line(
+                f"{named.capitalize()} breast (ultrasound)", "muted", link("change side", partial(self._choose, side=other), tip=tip)
+            )
         if choices.same_patient is not None:
             words = "one patient" if choices.same_patient else "kept apart"
             answers.append((f"MRI and ultrasound: {words}", {"same_patient": None}))
@@ -64,18 +74,20 @@ class QuestionCards(QWidget):
         if choices.lesion is not None:
             answers.append((f"Ultrasound lesion {one_line(choices.lesion)}", {"lesion": None}))
         for words, taken_back in answers:
-            said = ElidedText(f"✓ {words} (you)", tone="human", size=-0.5)
-            line = row(said, link("change", partial(self._choose, **taken_back)))
-            line.setStretch(0, 1)
-            self._box.addLayout(line)
+            self._add_line(f"✓ {words} (you)", "human", link("change", partial(self._choose, **taken_back)))
         self.setVisible(self._box.count() > 0)
+
+    def _add_line(self, words: str, tone: Tone, change: QPushButton) -> None:
+        line = row(ElidedText(words, tone=tone, size=-0.5), change)
+        line.setStretch(0, 1)
+        self._box.addLayout(line)
 
     def _choose(self, **changes: object) -> None:
         self._session.choose(**changes)
 
     def _card(self, question: Question) -> Card:
         card = Card("ask")
-        card.box.addWidget(Text(f"? {question.text}", bold=question.blocks != "nothing"))
+        card.box.addWidget(Text(f"? {question.text}", bold=question.blocking))
         if question.kind == "same_patient":
             card.box.addLayout(self._identities())
         if _BLOCKS[question.blocks]:
@@ -108,9 +120,7 @@ class QuestionCards(QWidget):
             return [self._button(lesion, partial(self._choose, lesion=lesion)) for lesion in lesions]
         if question.kind == "phase_order":
             button = self._button("The order is right", self._confirm_phases)
-            pre_known = (
-                study.dce is not None and (study.dce.pre if self._session.choices.pre is None else self._session.choices.pre) is not None
-            )
+            pre_known = study.dce is not None and pre_phase(study.dce, self._session.choices) is not None
             button.setEnabled(pre_known)
             button.setToolTip("Or change it in the table below." if pre_known else "First say which phase is before contrast.")
             return [button]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from PySide6.QtCore import Qt, Signal
 from PySide6.QtWidgets import QHBoxLayout, QSplitter, QVBoxLayout, QWidget
 
-from breastai_gui.services.assess import chosen_phases
+from breastai_gui.services.assess import chosen_phases, pre_phase
 from breastai_gui.views.panel_parts import follow
 from breastai_gui.views.reading.assessment_panel import AssessmentPanel
 from breastai_gui.views.reading.curve_view import CurveView
@@ -16,9 +16,10 @@ from breastai_gui.views.reading.findings_panel import FindingsPanel
 from breastai_gui.views.reading.heatmap_bar import HeatmapBar
 from breastai_gui.views.reading.image_area import ImageArea
 from breastai_gui.views.reading.mark_tools import MarkTools
-from breastai_gui.views.reading.mri_pictures import MriPictures
+from breastai_gui.views.reading.mri_pictures import PlanePictures
+from breastai_gui.views.reading.pane_menu import pane_menu
 from breastai_gui.views.reading.phase_strip import PhaseStrip
-from breastai_gui.views.reading.phase_table import phase_name, pre_phase
+from breastai_gui.views.reading.phase_table import phase_name
 from breastai_gui.views.reading.slice_view import SliceView
 from breastai_gui.views.reading.ultrasound_focus import UltrasoundFocus
 from breastai_gui.views.reading.ultrasound_grid import UltrasoundGrid
@@ -26,10 +27,12 @@ from breastai_gui.views.reading.viewpoint import Viewpoint
 from breastai_gui.views.reading.volume_view import VolumeView
 
 if TYPE_CHECKING:
+    from PySide6.QtCore import QPoint
     from PySide6.QtGui import QKeyEvent
 
     from breastai_gui.services.planes import PlaneName
-    from breastai_gui.services.session import Session
+    from breastai_gui.services.session import Position, Session
+    from breastai_gui.views.reading.image_pane import ImagePane
     from breastai_gui.views.reading.viewpoint import Look, PictureMode, Tool
 
 LEFT_PX, RIGHT_PX = 250, 286
@@ -68,7 +71,7 @@ class ReadingPage(QWidget):
         self.tools = MarkTools(session, self.viewpoint)
         self._flicker: int | None = None
         study = session.study
-        self.pictures = MriPictures(session, study.dce, self) if study.dce is not None else None
+        self.pictures = PlanePictures(session, study.dce, self) if study.dce is not None else None
         self.planes: dict[PlaneName, SliceView] = {}
         self.volume: VolumeView | None = None
         self.strip: PhaseStrip | None = None
@@ -89,9 +92,11 @@ class ReadingPage(QWidget):
         for pane in self.planes.values():
             self.tools.attach(pane)
             pane.hovered.connect(lambda row, column, pane=pane: self._tell(pane.place_of(row, column)))
+            pane.contextRequested.connect(lambda where, pane=pane: self.show_menu(pane, where))
             pane.left.connect(lambda: self._tell(self.viewpoint.look.cursor_mm))
         if self.focus is not None:
             self.tools.attach(self.focus.pane)
+            self.focus.pane.contextRequested.connect(lambda where: self.show_menu(self.focus.pane, where) if self.focus else None)
         self.assessment.assessRequested.connect(self.assessRequested)
         self.assessment.cancelRequested.connect(self.cancelRequested)
         self.images.layoutChanged.connect(self._layout_changed)
@@ -139,6 +144,21 @@ class ReadingPage(QWidget):
         whole.addWidget(self.splitter)
 
     # What the window's actions call -------------------------------------------------------------------------------
+
+    def show_menu(self, pane: ImagePane, where: QPoint) -> None:
+        """Open the menu of a right click."""
+        pane_menu(self, pane, where).popup(where)
+
+    def set_lesion(self, place_mm: Position | None = None) -> None:
+        """Say that the lesion is at a place, else at the crosshair; curve and report follow it."""
+        place = place_mm or self.viewpoint.look.cursor_mm
+        if place is not None and self.pictures is not None:
+            x, y, z = (round(value, 2) for value in place)
+            self.session.choose(lesion_mm=(x, y, z))
+
+    def forget_lesion(self) -> None:
+        """Take it back: the report then looks for the lesion itself."""
+        self.session.choose(lesion_mm=None)
 
     @property
     def active(self) -> SliceView | None:

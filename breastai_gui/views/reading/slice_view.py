@@ -11,6 +11,7 @@ from breastai_gui.services.breasts import shown_breasts
 from breastai_gui.services.colour_maps import overlay
 from breastai_gui.services.kinetics import robust_window, subtraction_window
 from breastai_gui.views.panel_parts import follow
+from breastai_gui.views.reading.guides import Guides
 from breastai_gui.views.reading.image_furniture import LEFT_BADGE, RIGHT_BADGE
 from breastai_gui.views.reading.image_pane import ImagePane
 from breastai_model.case import MAP_KINDS
@@ -21,10 +22,10 @@ if TYPE_CHECKING:
 
     from breastai_gui.services.planes import PlaneName
     from breastai_gui.services.session import Session
-    from breastai_gui.views.reading.mri_pictures import MriPictures
+    from breastai_gui.views.reading.mri_pictures import PlanePictures
     from breastai_gui.views.reading.viewpoint import Look, Viewpoint
 
-_HEAT_FIELDS = ("heatmap", "stream", "map_kind", "opacity")
+_HEAT_FIELDS = ("heatmap", "stream", "map_kind", "opacity", "paired")
 _HEAT_PIXELS = 128
 """Heat is sampled on about this many places a side; it is smooth, and Qt interpolates between them."""
 _WINDOW_PIXELS = 300.0
@@ -42,9 +43,14 @@ class SliceView(ImagePane):
         Cuts the study's MRI.
     plane
         Which plane.
+
+    Attributes
+    ----------
+    guides
+        The lesion's marker and the midline.
     """
 
-    def __init__(self, session: Session, viewpoint: Viewpoint, pictures: MriPictures, plane: PlaneName) -> None:
+    def __init__(self, session: Session, viewpoint: Viewpoint, pictures: PlanePictures, plane: PlaneName) -> None:
         super().__init__(DCE)
         self.plane: PlaneName = plane
         self._session = session
@@ -54,6 +60,7 @@ class SliceView(ImagePane):
         self.furniture.letters = self._cut_of.letters
         self._pointing = False
         self.position = 0
+        self.guides = Guides(self, self._cut_of, session, viewpoint)
         self.setAccessibleName(f"MRI, {plane}")
         self.sliceStepped.connect(self.step_slice)
         self.phaseStepped.connect(self.step_phase)
@@ -132,16 +139,18 @@ class SliceView(ImagePane):
     def _point(self, row: float, column: float) -> None:
         if self.picture is None:
             return
-        rows, columns = self.picture.shape
+        self._pointing = True  # the picture under the mouse stays where it is
+        self._viewpoint.set(cursor_mm=self.place_under(row, column))
+        self._pointing = False
+
+    def place_under(self, row: float, column: float) -> tuple[float, float, float]:
+        """Return the LPS mm of what a person points at: within the picture, in a projection the brightest behind the pixel."""
+        rows, columns = self._cut_of.shape
         row, column = min(rows - 1.0, max(0.0, row)), min(columns - 1.0, max(0.0, column))
         look = self._viewpoint.look
         if look.mode == "mip" and self._difference:
-            where = self._pictures.hottest_along(self.plane, row, column, look)
-        else:
-            where = self._cut_of.to_patient(self.position, row, column)
-        self._pointing = True  # the picture under the mouse stays where it is
-        self._viewpoint.set(cursor_mm=where)
-        self._pointing = False
+            return self._pictures.hottest_along(self.plane, row, column, look)
+        return self._cut_of.to_patient(self.position, row, column)
 
     def place_of(self, row: float, column: float) -> tuple[float, float, float]:
         """Return the LPS mm of a place in the picture that is shown."""
@@ -190,7 +199,7 @@ class SliceView(ImagePane):
         self.set_picture(picture, self._pictures.window(look), self._cut_of.spacing_mm)
 
     def _show_heat(self, look: Look) -> None:
-        heat = mri_heat(self._session, look) if look.heatmap and not (look.mode == "mip" and self._difference) else None
+        heat = None if look.mode == "mip" and self._difference else mri_heat(self._session, look)
         if heat is None:
             self.set_overlay(None)
             return
@@ -242,7 +251,7 @@ class SliceView(ImagePane):
         self.viewport().update()
 
 
-def breast_badge(session: Session, pictures: MriPictures, cursor_mm: tuple[float, float, float]) -> tuple[str, QColor]:
+def breast_badge(session: Session, pictures: PlanePictures, cursor_mm: tuple[float, float, float]) -> tuple[str, QColor]:
     """Return which breast the cursor is in, told from patient coordinates: words and colour.
 
     The midline is the one that the person set, else the scanner's x = 0. A volume too narrow to tell reads "unknown", and
@@ -257,12 +266,13 @@ def breast_badge(session: Session, pictures: MriPictures, cursor_mm: tuple[float
 
 
 def mri_heat(session: Session, look: Look) -> tuple[NDArray[np.generic], NDArray[np.float64]] | None:
-    """Return the MRI heatmap that a look asks for, (slice, row, column), with its affine; None for an ultrasound stream."""
-    if not look.stream.startswith("mri_"):
+    """Return the MRI heatmap that a look asks for, (slice, row, column), with its affine; None where it asks for none."""
+    stream = look.stream_of("mri")
+    if stream is None:
         return None
     for assessment in session.assessments:
         heatmaps = assessment.prediction.heatmaps
-        values = heatmaps.stream(look.stream)
+        values = heatmaps.stream(stream)
         if values is not None and heatmaps.mri_affine is not None:
             return values[MAP_KINDS.index(look.map_kind)], heatmaps.mri_affine
     return None

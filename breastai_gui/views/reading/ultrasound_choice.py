@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from breastai_gui.services.assess import MOST_VIEWS, chosen_views
+from breastai_gui.services.ultrasound_angles import angle_of, degrees
 
 if TYPE_CHECKING:
     from breastai_gui.data.study import Study, UltrasoundView
@@ -21,26 +22,6 @@ class Slot:
 
     view: UltrasoundView | None
     words: str = ""
-
-
-def angle_of(view: UltrasoundView, choices: Choices) -> float | None:
-    """Return the angle in force in degrees: the person's, else the one that was read, else None."""
-    return dict(choices.angles).get(view.id, view.angle_deg)
-
-
-def degrees(angle: float) -> str:
-    """Return "30°" or "7.5°"."""
-    return f"{angle:.1f}".removesuffix(".0") + "°"
-
-
-def angle_words(view: UltrasoundView, choices: Choices) -> str:
-    """Return "30°", "30° (you)", "30° (assumed)" or "angle unknown"."""
-    angle = angle_of(view, choices)
-    if angle is None:
-        return "angle unknown"
-    if view.id in dict(choices.angles):
-        return f"{degrees(angle)} (you)"
-    return f"{degrees(angle)} (assumed)" if "assumed" in view.angle_source else degrees(angle)
 
 
 def calibration_words(view: UltrasoundView) -> str:

@@ -12,11 +12,14 @@ from PySide6.QtWidgets import QPushButton, QVBoxLayout, QWidget
 
 from breastai_gui.services.assess import DEMONSTRATION_SENTENCE, chosen_views
 from breastai_gui.services.colour_maps import overlay
+from breastai_gui.services.plain_text import one_line
+from breastai_gui.services.ultrasound_angles import angle_words
 from breastai_gui.services.ultrasound_heat import first_heat
+from breastai_gui.services.words import MAP_KIND_WORDS, STREAM_WORDS
 from breastai_gui.views.panel_parts import Chip, ElidedText, Text, follow, row
-from breastai_gui.views.plain_text import literal_tooltip, one_line
+from breastai_gui.views.plain_text import literal_tooltip
 from breastai_gui.views.reading.image_pane import ImagePane
-from breastai_gui.views.reading.ultrasound_choice import angle_words, calibration_sentence, calibration_words, place_words
+from breastai_gui.views.reading.ultrasound_choice import calibration_sentence, calibration_words, place_words
 
 if TYPE_CHECKING:
     from breastai_gui.data.study import UltrasoundView
@@ -26,13 +29,6 @@ if TYPE_CHECKING:
     from breastai_model.case import MapKind, Stream
 
 FULL_WINDOW = (0.0, 255.0)
-_STREAM_WORDS: dict[Stream, str] = {"us_agnostic": "US shared", "us_specific": "US own"}
-_KIND_WORDS: dict[MapKind, str] = {
-    "feature": "features",
-    "lymph_node_metastasis": "lymph node metastasis",
-    "high_grade": "grade 3",
-    "high_ki67": "Ki-67 high",
-}
 
 
 class UltrasoundFocus(QWidget):
@@ -67,10 +63,7 @@ class UltrasoundFocus(QWidget):
             button.setToolTip(words)
             button.clicked.connect(partial(self._clicked, step))
         self._steps = (back, forward)
-        self._reset = QPushButton("Reset")
-        self._reset.setToolTip("Whole picture, window as read")
-        self._reset.clicked.connect(lambda _checked=False: self.reset())
-        head = row(back, self._angle, forward, self._place, self._label, self._calibration, self._reset)
+        head = row(back, self._angle, forward, self._place, self._label, self._calibration, spacing=5)
         head.setStretch(4, 1)
         self._legend = Text(tone="ai", size=-0.5)
         box = QVBoxLayout(self)
@@ -126,14 +119,14 @@ class UltrasoundFocus(QWidget):
     def _looked(self, before: Look, after: Look) -> None:
         if before.tool != after.tool:
             self.pane.set_tool(after.tool)
-        touched = ("view_id", "heatmap", "stream", "map_kind", "opacity")
+        touched = ("view_id", "heatmap", "stream", "map_kind", "opacity", "paired")
         if any(getattr(before, field) != getattr(after, field) for field in touched):
             self._refresh()
 
     def _refresh(self) -> None:
         view, choices = self.view, self._session.choices
         self.pane.set_tool(self._viewpoint.look.tool)
-        for widget in (*self._steps, self._calibration, self._reset):
+        for widget in (*self._steps, self._calibration):
             widget.setVisible(view is not None)
         if view is None:
             self.pane.image_key = ""
@@ -168,18 +161,19 @@ class UltrasoundFocus(QWidget):
 
     def _heat(self, view: UltrasoundView) -> None:
         look = self._viewpoint.look
-        if not look.heatmap or not self._session.assessments or not look.stream.startswith("us_"):
+        stream = look.stream_of("us")
+        if stream is None or not self._session.assessments:
             self.pane.set_overlay(None)
             self._legend.say("")
             return
-        found = first_heat(self._session.assessments, view, look.stream, look.map_kind)
+        found = first_heat(self._session.assessments, view, stream, look.map_kind)
         if found is None:
             self.pane.set_overlay(None)
             self._legend.say("No heatmap: the model did not use this view.")
             return
         assessment, heat = found
         self.pane.set_overlay(overlay(heat, look.opacity))
-        self._legend.say(legend_words(assessment, look.stream, look.map_kind))
+        self._legend.say(legend_words(assessment, stream, look.map_kind))
 
     def _drag_window(self, right: float, down: float) -> None:
         """Right widens the window, down raises its level, as on MRI."""
@@ -207,5 +201,5 @@ class UltrasoundFocus(QWidget):
 
 def legend_words(assessment: Assessment, stream: Stream, kind: MapKind) -> str:
     """Return what stands under a heatmap: which one it is, and whether it says anything."""
-    words = f"Heatmap: {_STREAM_WORDS.get(stream, stream)}, {_KIND_WORDS[kind]}, dark 0 to bright 1."
+    words = f"Heatmap: {STREAM_WORDS[stream]}, {MAP_KIND_WORDS[kind]}, dark 0 to bright 1."
     return f"{words}\n⚠ {DEMONSTRATION_SENTENCE}." if assessment.says_nothing else words

@@ -22,14 +22,13 @@ from PySide6.QtWidgets import (
 
 from breastai_gui.services.assess import MOST_VIEWS, chosen_views
 from breastai_gui.services.colour_maps import overlay
+from breastai_gui.services.plain_text import one_line
+from breastai_gui.services.ultrasound_angles import angle_of, angle_words
 from breastai_gui.services.ultrasound_heat import first_heat
 from breastai_gui.views.panel_parts import ElidedText, Text, follow, row, visible_boxes
-from breastai_gui.views.plain_text import one_line
 from breastai_gui.views.reading.ultrasound_choice import (
     STEP_DEG,
     Slot,
-    angle_of,
-    angle_words,
     calibration_sentence,
     calibration_words,
     place_words,
@@ -43,7 +42,7 @@ if TYPE_CHECKING:
     from breastai_gui.services.session import Session
     from breastai_gui.views.reading.viewpoint import Look, Viewpoint
 
-_HEAT_FIELDS = ("heatmap", "stream", "map_kind", "opacity")
+_HEAT_FIELDS = ("heatmap", "stream", "map_kind", "opacity", "paired")
 
 
 class AngleDialog(QDialog):
@@ -189,10 +188,11 @@ class UltrasoundGrid(QWidget):
 
     def _heat(self) -> None:
         look = self._viewpoint.look
+        stream = look.stream_of("us")
         for tile in self.tiles:
             found = None
-            if look.heatmap and tile.view is not None:
-                found = first_heat(self._session.assessments, tile.view, look.stream, look.map_kind)
+            if stream is not None and tile.view is not None:
+                found = first_heat(self._session.assessments, tile.view, stream, look.map_kind)
             tile.show_heat(None if found is None else overlay(found[1], look.opacity))
 
     def _looked(self, before: Look, after: Look) -> None:

@@ -21,8 +21,9 @@ from PySide6.QtGui import (
 )
 from PySide6.QtWidgets import QSizePolicy, QWidget
 
+from breastai_gui.services.plain_text import one_line
 from breastai_gui.views.panel_parts import tones
-from breastai_gui.views.plain_text import literal_tooltip, one_line
+from breastai_gui.views.plain_text import literal_tooltip
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     from breastai_model.case import MapKind, Stream
 
 PictureMode = Literal["phase", "subtraction", "mip"]
+Modality = Literal["mri", "us"]
+MODALITIES: tuple[Modality, ...] = ("mri", "us")
 Tool = Literal["navigate", "ruler", "ellipse", "polygon", "point"]
 
 
@@ -36,8 +38,10 @@ class Look:
         The ultrasound view in the focus; None without ultrasound.
     stream, map_kind
         Which heatmap; `heatmap` says whether it is shown, `opacity` how strongly (0..1).
-    crosshair
-        Whether the crosshair is drawn.
+    paired
+        Whether the other modality shows the map of the same sort beside it: shared with shared, own with own.
+    crosshair, midline
+        Whether the crosshair and the midline are drawn.
     tool
         What a left drag does.
     """
@@ -53,8 +57,24 @@ class Look:
     stream: Stream = "mri_agnostic"
     map_kind: MapKind = "feature"
     opacity: float = 0.5
+    paired: bool = False
     crosshair: bool = True
+    midline: bool = False
     tool: Tool = "navigate"
+
+    def stream_of(self, modality: Modality) -> Stream | None:
+        """Return the heatmap that the pictures of a modality show now, None for none."""
+        if not self.heatmap:
+            return None
+        if self.stream.startswith(modality):
+            return self.stream
+        partners: dict[Stream, Stream] = {
+            "mri_agnostic": "us_agnostic",
+            "mri_specific": "us_specific",
+            "us_agnostic": "mri_agnostic",
+            "us_specific": "mri_specific",
+        }
+        return partners[self.stream] if self.paired else None
 
 
 class Viewpoint:

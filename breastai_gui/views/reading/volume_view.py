@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from PySide6.QtGui import QHideEvent, QMouseEvent, QResizeEvent, QShowEvent, QWheelEvent
 
     from breastai_gui.services.session import Session
-    from breastai_gui.views.reading.mri_pictures import MriPictures
+    from breastai_gui.views.reading.mri_pictures import PlanePictures
     from breastai_gui.views.reading.viewpoint import Look, Viewpoint
 
 # Rows: to the right of the picture, upwards, towards the viewer; LPS.
@@ -39,7 +39,7 @@ _CUBE_PX = 22.0
 class VolumeView(QWidget):
     """Buttons and the picture; nothing is loaded or drawn before it is first shown."""
 
-    def __init__(self, session: Session, viewpoint: Viewpoint, pictures: MriPictures) -> None:
+    def __init__(self, session: Session, viewpoint: Viewpoint, pictures: PlanePictures) -> None:
         super().__init__()
         self.canvas = VolumeCanvas(session, viewpoint, pictures)
         box = QHBoxLayout()
@@ -86,7 +86,7 @@ class VolumeCanvas(QWidget):
     _came_picture = Signal(object, object, object)
     _came_failure = Signal(object, str)
 
-    def __init__(self, session: Session, viewpoint: Viewpoint, pictures: MriPictures) -> None:
+    def __init__(self, session: Session, viewpoint: Viewpoint, pictures: PlanePictures) -> None:
         super().__init__()
         self._viewpoint = viewpoint
         self._pictures = pictures

@@ -1,1 +1,1 @@
-"""The report: preview and export."""
+"""The report: what goes into it, and its export as a PDF."""

@@ -11,10 +11,11 @@ from PySide6.QtGui import QDesktopServices
 from PySide6.QtWidgets import QCheckBox, QDialog, QFileDialog, QLineEdit, QProgressBar, QPushButton, QVBoxLayout, QWidget
 
 from breastai_gui import __version__
-from breastai_gui.services.assess import SCOPE_WORDS, chosen_phases, chosen_views
+from breastai_gui.services.assess import chosen_phases, chosen_views
 from breastai_gui.services.failures import log_failure, sentence_of
 from breastai_gui.services.questions import open_questions
 from breastai_gui.services.session import Session
+from breastai_gui.services.words import SCOPE_WORDS
 from breastai_gui.views.panel_parts import Card, Column, Text, row, visible_boxes
 
 if TYPE_CHECKING:
@@ -105,7 +106,7 @@ class ReportDialog(QDialog):
         questions = open_questions(self._session.study, self._session.choices)
         if not questions:
             return
-        blocking = any(question.blocks != "nothing" for question in questions)
+        blocking = any(question.blocking for question in questions)
         card = Card("ask")
         self.draft = Text("This will be a DRAFT: these questions are open." if blocking else "Still open:", bold=True)
         card.box.addWidget(self.draft)

@@ -8,7 +8,7 @@ import pyqtgraph as pg
 from PySide6.QtGui import QPalette
 from PySide6.QtWidgets import QHBoxLayout, QWidget
 
-from breastai_gui.services.cohort import TASK_NAMES
+from breastai_gui.services.words import TASK_WORDS
 from breastai_model.case import TASKS
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ class CurvePlot(QWidget):
         self._best = self._loss.plot(pen=None, symbol="star", symbolSize=13, symbolPen=None, symbolBrush="#e8954c", name="best")
         self._tasks = [
             self._auc.plot(
-                pen=pg.mkPen(colour, width=2), symbol="o", symbolSize=5, symbolPen=None, symbolBrush=colour, name=TASK_NAMES[task]
+                pen=pg.mkPen(colour, width=2), symbol="o", symbolSize=5, symbolPen=None, symbolBrush=colour, name=TASK_WORDS[task]
             )
             for task, colour in zip(TASKS, _TASK_COLOURS, strict=True)
         ]

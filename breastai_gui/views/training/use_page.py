@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 from PySide6.QtCore import Qt, Signal
 from PySide6.QtWidgets import QAbstractItemView, QHBoxLayout, QHeaderView, QPushButton, QTableWidget, QTableWidgetItem
 
-from breastai_gui.services.cohort import TASK_NAMES
+from breastai_gui.services.models import ModelError
+from breastai_gui.services.words import TASK_WORDS
 from breastai_gui.views.training.page_parts import Page, plain_label
 from breastai_model.case import TASKS
 from breastai_model.run_folder import RunFolder
@@ -68,7 +69,7 @@ class UsePage(Page):
             values = metrics.get(task, {})
             interval = values.get("interval")
             cells = (
-                TASK_NAMES[task],
+                TASK_WORDS[task],
                 _figure(values),
                 "–" if interval is None else f"{interval[0]:.2f} to {interval[1]:.2f}",
                 _figure(metrics.get("without_ultrasound", {}).get(task, {})),
@@ -125,7 +126,11 @@ class UsePage(Page):
         )
 
     def _show_active(self) -> None:
-        model = self._application.models.active()
+        try:
+            model = self._application.models.active()
+        except ModelError as error:
+            self.active_label.setText(str(error))
+            return
         learnt = "made-up patients" if model.trained_on == "synthetic" else "patients"
         self.active_label.setText(
             f"Now in use: {model.name} {model.version}, learnt from {learnt}, SHA-256 {model.sha256[:12]}….\n"

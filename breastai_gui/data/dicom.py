@@ -7,6 +7,8 @@ pydicom and its plugins. Both give the same numbers, which a test checks for eve
 from __future__ import annotations
 
 import io
+import tempfile
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from numpy.typing import NDArray
+    from pydicom.dataset import FileDataset
 
     from breastai_gui.data.dynamic import DynamicPlan
     from breastai_gui.data.slices import Slice
@@ -25,6 +28,7 @@ if TYPE_CHECKING:
 MOST_BYTES = 4 << 30
 """The most that one exam's pixels may take."""
 
+JPEG_EXTENDED = "1.2.840.10008.1.2.4.51"
 _UNSUPPORTED = "its pixels cannot be decoded"
 _OTHER_SIZE = "its pixels are of another size than its header says"
 
@@ -175,6 +179,9 @@ def frames_of(files: Files, header: Header, frames: list[int], *, raw: bool = Fa
     try:
         with files.open(header.found) as stream:
             dataset = dcmread(io.BytesIO(stream.read()), force=True)
+        if header.syntax == JPEG_EXTENDED and header.count("BitsStored", 16) > 8:
+            yield from _twelve_bit_jpeg(dataset, frames)
+            return
         if not raw and header.text("PhotometricInterpretation") == "PALETTE COLOR":
             for frame in iter_pixels(dataset, indices=frames, raw=True):
                 colours = apply_color_lut(frame, dataset)
@@ -189,6 +196,37 @@ def frames_of(files: Files, header: Header, frames: list[int], *, raw: bool = Fa
         raise HeaderError((error.strerror or "it cannot be read").lower()) from None
     except Exception as error:  # noqa: BLE001  decoders of untrusted bytes fail in any way; each costs only this image
         raise HeaderError(f"{_UNSUPPORTED} ({type(error).__name__})") from None
+
+
+def _twelve_bit_jpeg(dataset: FileDataset, frames: list[int]) -> Iterator[NDArray[Any]]:
+    """Decode grey JPEG of 12 bits, which pydicom's plugins refuse, by SimpleITK.
+
+    It reads from the disk only and applies the rescaling, so it is given each frame alone: its bytes and its size,
+    nothing of the patient.
+    """
+    import SimpleITK
+    from pydicom import Dataset
+    from pydicom.dataset import FileMetaDataset
+    from pydicom.encaps import encapsulate, get_frame
+    from pydicom.uid import UID, SecondaryCaptureImageStorage
+
+    alone = Dataset()
+    alone.file_meta = FileMetaDataset()
+    alone.file_meta.TransferSyntaxUID = UID(JPEG_EXTENDED)
+    alone.file_meta.MediaStorageSOPClassUID = alone.SOPClassUID = SecondaryCaptureImageStorage
+    alone.file_meta.MediaStorageSOPInstanceUID = alone.SOPInstanceUID = UID("2.25.1")
+    alone.SamplesPerPixel, alone.PhotometricInterpretation, alone.PixelRepresentation = 1, "MONOCHROME2", 0
+    alone.Rows, alone.Columns = dataset.Rows, dataset.Columns
+    alone.BitsAllocated, alone.BitsStored, alone.HighBit = 16, 12, 11
+    count = int(dataset.get("NumberOfFrames") or 1)
+    with tempfile.TemporaryDirectory(prefix="breastai-", ignore_cleanup_errors=True) as folder:
+        path = Path(folder) / "frame.dcm"
+        for frame in frames:
+            alone.PixelData = encapsulate([get_frame(dataset.PixelData, frame, number_of_frames=count)])
+            alone["PixelData"].is_undefined_length = True
+            alone.save_as(path, enforce_file_format=True)
+            picture = SimpleITK.GetArrayFromImage(SimpleITK.ReadImage(str(path)))
+            yield picture.reshape(picture.shape[-2:])
 
 
 def _mask_unused_bits(values: NDArray[Any], header: Header) -> None:

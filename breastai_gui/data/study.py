@@ -1,8 +1,8 @@
 """What an exam is, once its files have been read: frozen values, checked whole when built.
 
 Arrays are indexed (phase, slice, row, column). Positions are millimetres in DICOM patient coordinates, LPS
-(x grows to the patient's left, y to the back, z to the head; DICOM PS3.3 C.7.6.2.1.1). A type takes over the
-arrays that it is given and makes them read-only, so they may be shared between threads without a lock.
+(x grows to the patient's left, y to the back, z to the head; DICOM PS3.3 C.7.6.2.1.1). A type makes the arrays that it
+is given read-only, so they may be shared between threads without a lock.
 """
 
 from __future__ import annotations
@@ -50,8 +50,8 @@ class Patient:
     def differs_from(self, other: Patient) -> tuple[str, ...]:
         """Return which of "patient ID", "name", "birth date", "sex" disagree; a field that either lacks never does.
 
-        Names are compared without case, component separators and repeated blanks. When no field at all can be
-        compared, the answer is ("nothing in common to compare",): unknown identity is a difference.
+        Names are compared without case, component separators and repeated blanks. Unknown identity is a difference: without
+        an ID or a name on both sides the answer is ("nothing in common to compare",).
         """
         pairs = {
             "patient ID": (self.id.strip(), other.id.strip()),
@@ -79,8 +79,7 @@ class Grid:
     shape
         (slice, row, column) counts.
     affine
-        (4, 4) float64; maps (slice, row, column, 1) to (x, y, z, 1) in mm, DICOM patient coordinates (LPS).
-        Source: DICOM PS3.3 C.7.6.2.1.1, equation C.7.6.2.1-1, with the axes reordered.
+        (4, 4) float64; maps (slice, row, column, 1) to (x, y, z, 1) in mm LPS: DICOM's equation C.7.6.2.1-1, axes reordered.
 
     Raises
     ------
@@ -125,10 +124,9 @@ class Grid:
 
 
 def direction_letters(direction: NDArray[np.float64]) -> str:
-    """Return the patient-orientation letters of a direction in LPS, strongest component first: "L", "PL", "HA", ...
+    """Return the letters of a direction in LPS, from its cosines alone, strongest first: "L", "PL", "HA" (PS3.3 C.7.6.1.1.1).
 
-    Components under 10 % of the length are left out, at most three letters remain (DICOM PS3.3 C.7.6.1.1.1: A, P, R,
-    L, H, F). The letters come from direction cosines alone.
+    Components under 10 % of the length are left out.
     """
     unit = np.asarray(direction, dtype=np.float64) / np.linalg.norm(direction)
     names = (("L", "R"), ("P", "A"), ("H", "F"))
@@ -158,21 +156,14 @@ class DceSeries:
         (phase, slice, row, column), the scanner's own number type (uint8, uint16, int16, or float32).
     scale
         (phase, 2) float64: slope and intercept of each phase; real value = slope * stored + intercept.
-    grid
-        The voxels' place in the patient, the same for all phases.
-    times_s
-        One per phase, seconds relative to injection, None where unknown. Known times rise.
-    time_origin
-        What time zero is: "injection" (ContrastBolusStartTime), "assumed" (start of the first phase after contrast) or
-        "unknown" (no times).
-    phases
-        One per phase.
+    times_s, time_origin
+        Seconds from time zero, one per phase, rising, None where unknown; zero is the "injection" (ContrastBolusStartTime),
+        "assumed" (start of the first phase after contrast) or "unknown" (no times).
     pre
         Index of the phase before contrast, None while that is a question.
-    order_confidence, order_evidence
-        How the order was decided, and one sentence for the reader.
-    pre_confidence, pre_evidence
-        How the pre-contrast phase was decided, and one sentence that names the enhancement check.
+    order_confidence, order_evidence, pre_confidence, pre_evidence
+        How the order and the phase before contrast were decided, each with one sentence for the reader; the latter names
+        the enhancement check.
     frame_of_reference
         FrameOfReferenceUID, empty when unknown or not the same in all phases.
     """
@@ -224,29 +215,20 @@ class UltrasoundView:
     Attributes
     ----------
     id
-        Stable name of this view: a hash of its SOP instance (or file content) and frame number.
+        Stable: a hash of its SOP instance (or file content) and frame number.
     pixels
         (row, column) uint8, row 0 at the skin; grey values (colour images are reduced to luminance).
-    spacing_mm
-        (row, column) mm, or None: then distances are in pixels.
-    spacing_source
-        "SequenceOfUltrasoundRegions", "PixelSpacing" or "" when unknown.
-    angle_deg
-        0 to below 180, clockwise from the largest cross-section, or None when unknown.
-    angle_source
-        One phrase: "tag", "file name", "position in the order (assumed)", "" when unknown.
-    patient
-        Who the image says it shows.
-    side
-        The breast, from (0020,0060), (0020,0062) or body-part text; None when unknown.
-    lesion
-        Lesion label where the source names one ("A", "1"), else "".
+    spacing_mm, spacing_source
+        (row, column) mm from "SequenceOfUltrasoundRegions" or "PixelSpacing"; None and "": then distances are in pixels.
+    angle_deg, angle_source
+        0 to below 180, clockwise from the largest cross-section, from "tag", "file name" or "position in the order (assumed)";
+        None and "" when unknown.
+    side, lesion
+        The breast, from (0020,0060), (0020,0062) or body-part text, None when unknown; the lesion's label ("A", "1"), else "".
     label
         What the reader sees: file name without folders and frame number. Never patient data from tags.
-    proposed
-        True for the at most twelve views that are proposed for the model.
-    doubtful
-        True when no tag says that this is an ultrasound image (Secondary Capture, PNG, missing Modality): it is asked.
+    proposed, doubtful
+        Among the at most twelve for the model; and no tag says that it is ultrasound (Secondary Capture, PNG): it is asked.
     """
 
     id: str
@@ -332,8 +314,7 @@ class Selection:
 class Catalogue:
     """What the headers of all files say, before any pixel is decoded.
 
-    `proposed` is None when a person has to choose, because several patients, several dynamic series that could each
-    be meant, or ultrasound of several patients were found; `choice_reason` then says so in one sentence.
+    `proposed` is None when a person has to choose among several patients or series; `choice_reason` says so in one sentence.
     """
 
     path: str
@@ -377,12 +358,10 @@ class Study:
     Attributes
     ----------
     key
-        SHA-256 of what was read (sorted SOP instance UIDs and frames, or file contents): the same files give the same
-        key wherever they lie. Annotations are stored under it.
-    patient
-        The MRI's patient, or the ultrasound's where there is no MRI.
-    ultrasound_patient
-        The ultrasound's patient, None without ultrasound.
+        SHA-256 of what was read (sorted SOP instance UIDs and frames, or file contents), wherever the files lie.
+        Annotations are stored under it.
+    patient, ultrasound_patient
+        Whom the MRI shows (without one, the ultrasound), and whom the ultrasound shows, None without one.
     taken_on
         Date of the MRI, else of the ultrasound, None when unknown.
     phantom

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import re
 from typing import TYPE_CHECKING, Any
 
@@ -68,6 +69,7 @@ def _write_checked(report: Report, path: Path) -> None:
 def _build(report: Report, path: Path) -> int:
     """Lay the report out and write it; return the number of pages."""
     pages: list[int] = []
+    content = io.BytesIO()  # reportlab leaves a file open that it could not write to its end
 
     class NumberedCanvas(Canvas):  # type: ignore[misc]
         """Draws head and foot once the number of pages is known."""
@@ -93,11 +95,12 @@ def _build(report: Report, path: Path) -> int:
             super().save()
 
     document = BaseDocTemplate(
-        str(path), pagesize=A4, title=report.title, author="", subject=RESEARCH_USE_ONLY, creator=PRODUCER, producer=PRODUCER, lang="en"
+        content, pagesize=A4, title=report.title, author="", subject=RESEARCH_USE_ONLY, creator=PRODUCER, producer=PRODUCER, lang="en"
     )
     frame = Frame(MARGIN, FOOT, ROOM, PAGE_HEIGHT - HEAD - FOOT, leftPadding=0, rightPadding=0, topPadding=0, bottomPadding=0)
     document.addPageTemplates([PageTemplate(frames=[frame])])
     document.build(_story(report), canvasmaker=NumberedCanvas)
+    path.write_bytes(content.getvalue())
     return pages[0]
 
 

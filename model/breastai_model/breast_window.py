@@ -48,7 +48,7 @@ class Tissue:
         self._area_mm2 = float(steps[0] * every[0] * steps[2] * every[2])
 
     def midline_mm(self, breasts: frozenset[Side]) -> float:
-        """Return LPS x of the sagittal plane between the breasts (method.md i.0).
+        """Return LPS x of the sagittal plane between the breasts.
 
         With both breasts in view: the deepest cleft between them, which is where the front of the body lies furthest
         back in the middle of the picture. With one: the border of the volume on its medial side, or, in a volume wide

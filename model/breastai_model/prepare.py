@@ -196,7 +196,7 @@ def _mri(
 def _normalise(volumes: NDArray[np.float32], used: list[int], inside: NDArray[np.bool_], headroom: float) -> None:
     """Scale the 0.5th percentile of all used phases together to 0 and `headroom` times the 99.5th to 1; cut; in place.
 
-    Never one phase by itself: that would erase the enhancement curve (method.md iv).
+    Never one phase by itself: that would erase the enhancement curve.
     """
     values = volumes[used][:, inside]
     if not np.isfinite(values).all():

@@ -40,7 +40,7 @@ MADE_UP = Positives(*["made-up patients: a label drawn by a known law"] * 3)
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """How a case becomes tensors, and the shape of the network that reads them. Letters as in method.md i.0.
+    """How a case becomes tensors, and the shape of the network that reads them.
 
     Attributes
     ----------
@@ -58,8 +58,8 @@ class Recipe:
     us_shape
         (row, column) of one angle; the image is padded to a square and scaled to this.
     headroom
-        The MRI is scaled so that `headroom` times its 99.5th percentile becomes 1, and cut there. 1 is method.md iv to the
-        letter and cuts most of a small enhancing lesion off: on 30 phantoms 41 % of the lesions' values after contrast,
+        The MRI is scaled so that `headroom` times its 99.5th percentile becomes 1, and cut there. 1 is the published
+        text to the letter and cuts most of a small enhancing lesion off: on 30 phantoms 41 % of the lesions' values after contrast,
         78 % in a field of view without the heart. The curve's shape is then gone.
     phases
         Slots, the first before contrast.

@@ -1,7 +1,7 @@
 """Area-averaging resampling of a volume onto a coarser grid that lies along the patient's axes.
 
 Every output voxel is the mean of what lies inside its box: nothing aliases, and small bright spots keep their share. Along
-each axis that is one small matrix, so a volume takes three matrix products (speed.md 4).
+each axis that is one small matrix, so a volume takes three matrix products.
 """
 
 from __future__ import annotations

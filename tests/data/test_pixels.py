@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import io
+import zipfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -66,6 +68,100 @@ def test_d10_the_same_volume_in_every_encoding(read: Read, tmp_path: Path, name:
     study = read(tmp_path)
     assert np.array_equal(study.dce.values, values)
     assert study.dce.values.dtype == values.dtype
+
+
+# A picture of 16 x 24 with row * 97 + column * 31, encoded by OpenJPH and libjpeg-turbo: nothing that is installed writes these.
+HTJ2K = base64.b64decode(
+    "/0//UQApQAAAAAAYAAAAEAAAAAAAAAAAAAAAGAAAABAAAAAAAAAAAAABDwEB/1AACAACAAAACv9SAAwAAgABAAUEBEAB/1wAEyCIkJCQkJCQkJCQkJCQiIiI/2QA"
+    "FwABT3BlbkpQSCBWZXIgMC4yNi4zLv+QAAoAAAAAAJgAAf+TwAAmhfoFB3QAwAATACb8Aod0AMAAEsAAE4DjAAd0AOxm9wCiNADAABPAABVAGjX+gYt0AHTTpfsA"
+    "EIB3VgDAABUwAAVwCoVC8dpxAnUAsmVlZWVl4Bj2MYHsuADAACtgABbQnHPOOefz+np6cAJ4AMBAIBAIBAKBQCDw/xACEB79iEB79iEB7L8A/9k="
+)
+JPEG_12_BITS = base64.b64decode(
+    "/9j/4AAQSkZJRgABAQAAAQABAAD/2wBDAAIBAQEBAQIBAQECAgICAgQDAgICAgUEBAMEBgUGBgYFBgYGBwkIBgcJBwYGCAsICQoKCgoKBggLDAsKDAkKCgr/wQAL"
+    "DAAQABgBAREA/8QAFgABAQEAAAAAAAAAAAAAAAAACgsN/8QAHBAAAAYDAAAAAAAAAAAAAAAAAAoLKDVFU2Jx/9oACAEBAAA/AMb/AC5SIvAtGx0fNQ+AuUiLwLRs"
+    "dHzUPgLlIi8C0bHR81FGAuUiLwLRsdHzUPgLlIi8C0bHR81D4C5SIvAtGx0fNR//2Q=="
+)
+
+
+@pytest.mark.parametrize(
+    ("syntax", "codestream", "off_by"),
+    [("1.2.840.10008.1.2.4.201", HTJ2K, 0), ("1.2.840.10008.1.2.4.203", HTJ2K, 0), ("1.2.840.10008.1.2.4.51", JPEG_12_BITS, 1)],
+)
+@pytest.mark.parametrize("packed", [False, True])
+def test_d10_htj2k_and_jpeg_of_twelve_bits(read: Read, tmp_path: Path, syntax: str, codestream: bytes, off_by: int, packed: bool) -> None:
+    from pydicom.encaps import encapsulate
+
+    def change(image: object, _phase: int, _place: int) -> None:
+        image.file_meta.TransferSyntaxUID = syntax
+        image.BitsStored, image.HighBit = 12, 11
+        image.PixelData = encapsulate([codestream])
+        image["PixelData"].is_undefined_length = True
+        image.RescaleSlope, image.RescaleIntercept = 2, -5  # stays with the series; the values are the stored ones
+
+    row, column = np.mgrid[0:16, 0:24]
+    expected = row * 97 + column * 31
+    write_dce(tmp_path / "exam", phases=2, slices=3, change=change)
+    path = tmp_path / "exam"
+    if packed:
+        with zipfile.ZipFile(tmp_path / "exam.zip", "w") as archive:
+            for file in (tmp_path / "exam").iterdir():
+                archive.write(file, file.name)
+        path = tmp_path / "exam.zip"
+    study = read(path)
+    assert study.dce.values.shape == (2, 3, 16, 24)
+    assert np.abs(study.dce.values.astype(int) - expected).max() <= off_by
+    assert study.dce.scale.tolist() == [[2.0, -5.0]] * 2
+    assert [problem for problem in study.problems if problem.file] == []
+
+
+@pytest.mark.parametrize("name", ["JPEGLosslessProcess14", "JPEGLosslessProcess14_1"])
+@pytest.mark.parametrize("signed", [False, True])
+def test_d10_jpeg_lossless(read: Read, tmp_path: Path, name: str, signed: bool) -> None:
+    import gdcm
+
+    def after(path: Path, _phase: int, _place: int) -> None:
+        source = gdcm.ImageReader()
+        source.SetFileName(str(path))
+        assert source.Read()
+        change = gdcm.ImageChangeTransferSyntax()
+        change.SetTransferSyntax(gdcm.TransferSyntax(getattr(gdcm.TransferSyntax, name)))
+        change.SetInput(source.GetImage())
+        assert change.Change()
+        writer = gdcm.ImageWriter()
+        writer.SetFile(source.GetFile())
+        writer.SetImage(change.GetOutput())
+        writer.SetFileName(str(path))
+        assert writer.Write()
+
+    values = enhancing(2, 3, 48, 40)
+    if signed:
+        values = values.astype(np.int16) - 300
+    write_dce(tmp_path, values=values, after=after)
+    syntaxes = {str(pydicom.dcmread(path).file_meta.TransferSyntaxUID) for path in tmp_path.iterdir()}
+    assert syntaxes <= {"1.2.840.10008.1.2.4.57", "1.2.840.10008.1.2.4.70"}
+    assert np.array_equal(read(tmp_path).dce.values, values)
+
+
+@pytest.mark.parametrize(("photometric", "subsampling"), [("YBR_FULL", 0), ("YBR_FULL_422", 1)])
+def test_d9_jpeg_baseline_ultrasound_in_ybr(read: Read, tmp_path: Path, photometric: str, subsampling: int) -> None:
+    """A smooth picture in three unequal colours, so that a mixed-up colour would be seen in its luminance."""
+    from PIL import Image
+    from pydicom.encaps import encapsulate
+
+    row, column = np.mgrid[0:64, 0:80]
+    colours = np.stack([40 + 2 * row, 200 - 2 * column, np.full(row.shape, 90)], axis=-1).astype(np.uint8)
+
+    def change(image: object, _number: int) -> None:
+        packed = io.BytesIO()
+        Image.fromarray(colours).save(packed, "JPEG", quality=95, subsampling=subsampling)
+        image.file_meta.TransferSyntaxUID = "1.2.840.10008.1.2.4.50"
+        image.PhotometricInterpretation = photometric
+        image.PixelData = encapsulate([packed.getvalue()])
+        image["PixelData"].is_undefined_length = True
+
+    write_ultrasound(tmp_path, views=2, pixels=lambda _number: colours, regions=False, change=change)
+    for view in read(tmp_path).ultrasound:
+        assert np.abs(view.pixels.astype(int) - luminance(colours)).max() <= 3
 
 
 def test_d10_nine_encodings_of_a_real_image(real_data: Path) -> None:

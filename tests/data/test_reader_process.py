@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import os
+import pickle
 import signal
 import subprocess
 import sys
@@ -16,8 +17,10 @@ import numpy as np
 import pydicom
 import pytest
 
+from breastai_gui.data.answers import unpickled
+from breastai_gui.data.reader_child import FILE_BYTES, MEMORY_BYTES
 from breastai_gui.data.reader_process import Reader, ReadStopped
-from breastai_gui.data.study import ReadError
+from breastai_gui.data.study import Preview, ReadError, ReadProgress
 from dicom_files import ULTRASOUND, dataset, uid, write_dce, write_ultrasound
 
 if TYPE_CHECKING:
@@ -25,7 +28,7 @@ if TYPE_CHECKING:
 
     from pydicom.dataset import FileDataset
 
-    from breastai_gui.data.study import ReadProgress, Study
+    from breastai_gui.data.study import Study
 
 
 def nothing(_progress: object) -> None:
@@ -251,6 +254,66 @@ def test_the_child_has_no_window_no_torch_and_no_voice(tmp_path: Path) -> None:
             break
         time.sleep(0.1)
     assert not os.path.exists(f"/proc/{pid}")  # noqa: PTH110
+
+
+def test_the_child_is_limited(tmp_path: Path) -> None:
+    """No core file with patient data in it, no file or memory without bounds, none of the environment's secrets."""
+    resource = pytest.importorskip("resource", reason="limits of POSIX")
+    script = (
+        "import os, resource\n"
+        "from breastai_gui.data import reader_child\n"
+        "reader_child._restrain()\n"
+        "print(*resource.getrlimit(resource.RLIMIT_CORE), *resource.getrlimit(resource.RLIMIT_FSIZE))\n"
+        "print(resource.getrlimit(resource.RLIMIT_AS)[0])\n"
+        "print(*sorted(os.environ))\n"
+        "with open('large', 'wb') as file:\n"
+        "    try:\n"
+        "        os.truncate(file.fileno(), reader_child.FILE_BYTES + 1)\n"
+        "    except OSError as error:\n"
+        "        print(error.strerror)\n"
+    )
+    environment = {**os.environ, "SECRET_TOKEN": "x", "ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS": "7"}
+    done = subprocess.run([sys.executable, "-c", script], env=environment, cwd=tmp_path, capture_output=True, text=True, check=True)
+    limits, memory, names, refused = done.stdout.splitlines()
+    assert limits == f"0 0 {FILE_BYTES} {FILE_BYTES}"
+    assert sys.platform != "linux" or 0 < int(memory) <= MEMORY_BYTES
+    assert resource.getrlimit(resource.RLIMIT_FSIZE)[0] == resource.RLIM_INFINITY
+    assert "SECRET_TOKEN" not in names
+    assert "OMP_NUM_THREADS" in names
+    assert refused == "File too large"
+
+
+class _Calls:
+    """What a process that was taken over would send: unpickling it calls a function."""
+
+    def __init__(self, function: object, *arguments: object) -> None:
+        self.call = (function, arguments)
+
+    def __reduce__(self) -> tuple[object, object]:
+        return self.call
+
+
+def test_an_answer_is_an_exam_and_nothing_else(tmp_path: Path) -> None:
+    """The window's process calls nothing that an answer names, not by a dotted name either."""
+    target = tmp_path / "called"
+    for function, arguments in ((os.mkdir, (str(target),)), (eval, ("1 + 1",)), (getattr, (1, "real"))):
+        with pytest.raises(pickle.UnpicklingError, match="no exam"):
+            unpickled(pickle.dumps(("catalogue", _Calls(function, *arguments))))
+    # A name that leads through what a module has imported: study.np.load.
+    dotted = b"\x80\x04\x8c\x17breastai_gui.data.study\x8c\x07np.load\x93."
+    assert pickle.loads(dotted) is np.load
+    with pytest.raises(pickle.UnpicklingError, match="no exam"):
+        unpickled(dotted)
+    for name in ("itertools", "direction_letters", "ReadError"):
+        with pytest.raises(pickle.UnpicklingError, match="no exam"):
+            unpickled(b"cbreastai_gui.data.study\n" + name.encode() + b"\n.")
+    for damaged in (b"", b"\x80", b"nonsense", pickle.dumps(("error", "sentence"))[:-4]):
+        with pytest.raises(pickle.UnpicklingError):
+            unpickled(damaged)
+    assert not target.exists()
+    values = ("progress", ReadProgress("pixels", 1, 2, Preview(np.ones((2, 3), dtype=np.float32), "phase 1")), np.float64(1.5))
+    kind, progress, number = unpickled(pickle.dumps(values))
+    assert (kind, progress.preview.caption, number) == ("progress", "phase 1", 1.5)
 
 
 @pytest.mark.parametrize("seed", range(6))

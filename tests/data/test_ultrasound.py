@@ -155,6 +155,30 @@ def test_millimetres_from_region_then_pixel_spacing_then_none(read: Read, tmp_pa
     assert [view.spacing_mm for view in views] == [pytest.approx((0.2, 0.2)), (0.11, 0.12), None]
 
 
+@pytest.mark.parametrize("damage", ["no numbers", "value missing", "not a sequence"])
+def test_a_region_that_cannot_be_read_is_said_for_text_may_be_burned_in(read: Read, tmp_path: Path, damage: str) -> None:
+    """The image is then shown whole, with whatever stands above the tissue: nobody must take it for cut."""
+
+    def change(image: object, number: int) -> None:
+        if number == 1 and damage == "value missing":
+            del image.SequenceOfUltrasoundRegions[0].RegionLocationMaxY1
+
+    write_ultrasound(tmp_path, views=3, change=change)
+    path = tmp_path / "US001"
+    data = path.read_bytes()
+    if damage == "no numbers":  # the last row of the region, as text of a value representation that holds numbers
+        at = data.index(b"\x18\x00\x1e\x60UL")
+        data = data[: at + 4] + b"DS\x04\0abcd" + data[at + 12 :]
+    elif damage == "not a sequence":
+        at = data.index(b"\x18\x00\x11\x60SQ")
+        data = data[: at + 4] + b"UT" + data[at + 6 :]
+    path.write_bytes(data)
+    study = read(tmp_path)
+    assert [view.pixels.shape for view in study.ultrasound] == [(52, 80), (60, 80), (52, 80)]
+    text = "The region of 1 of 3 ultrasound images is damaged and cannot be read; they are shown whole, and text may be burned into them."
+    assert text in [problem.text for problem in study.problems]
+
+
 def test_a_region_that_lies_outside_a_cropped_image_is_not_used_for_cutting(read: Read, tmp_path: Path) -> None:
     """As in the real images: cropped after the region was written. The millimetres hold, the box does not."""
 

@@ -1,4 +1,4 @@
-"""Heatmaps: the definitions of method.md iii.4 by a slow way, and their place in the patient."""
+"""Heatmaps: their definitions by a slow way, and their place in the patient."""
 
 from __future__ import annotations
 

@@ -25,12 +25,12 @@ def built(name: str, **changes: Any) -> BreastNet:
 
 
 def table_total(net: BreastNet) -> float:
-    """Return millions of parameters without the second merge, which method.md i.0 adds to its tables."""
+    """Return millions of parameters without the second merge, which the counts below do not have."""
     return (count(net) - count(net.merge_agnostic)) / 1e6
 
 
 def test_paper_totals() -> None:
-    """The counts of method.md iii.2, to the printed digits."""
+    """The designed counts of the three presets, to the printed digits."""
     net = built("paper")
     assert round(table_total(net), 2) == 146.65
     assert round(count(net.merge_agnostic) / 1e6, 3) == 0.525
@@ -80,7 +80,7 @@ def test_paper_channels_total() -> None:
 
 
 def test_compact_and_tiny_totals() -> None:
-    """The counts of method.md iii.3."""
+    """The designed counts of the parts."""
     compact = built("compact")
     assert round(table_total(compact), 2) == 3.82
     assert [round(count(block) / 1e3, 1) for block in compact.mmaff.blocks] == [74.2, 121.2, 475.5]

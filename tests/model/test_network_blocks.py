@@ -260,7 +260,7 @@ def test_masked_norm_sees_present_positions_only() -> None:
 
 
 def test_a_bottleneck_is_pre_activated() -> None:
-    """Against plain torch in the order of method.md iii.1."""
+    """Against plain torch in the order of a pre-activation block (He et al., ECCV 2016)."""
     torch.manual_seed(0)
     block = Bottleneck(3, 8, 4, stride=2, project=True).eval()
     x = torch.randn(2, 8, 4, 6, 6)

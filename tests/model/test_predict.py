@@ -204,25 +204,24 @@ def test_capability_rules(capability: tuple[int, int], compiled: list[str], runs
 @pytest.mark.parametrize(
     "error", [torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 9 GiB"), RuntimeError("no kernel image is available")]
 )
-def test_w9_a_failure_in_the_middle_is_computed_again_on_the_cpu_and_said(
-    predictor: Predictor, monkeypatch: pytest.MonkeyPatch, error: Exception
-) -> None:
-    """The device is called a GPU and its first pass fails, as it does when memory runs out at the first batch."""
-    import breastai_model.inference.predict as module
+def test_w9_a_failure_in_the_middle_is_computed_again_on_the_cpu_and_said(predictor: Predictor, tmp_path: Path, error: Exception) -> None:
+    """As when memory runs out at the first batch: torch raises in the middle of the network, once.
 
-    real, calls = module.read_maps, []
+    "cpu:0" stands for the GPU, since it is a device of torch on every computer that is not called "cpu"; the error is raised
+    by a forward hook, torch's own means, inside the real network.
+    """
+    failing = Predictor(a_weights_file(tmp_path), device="cpu")
+    failing.device = "cpu:0"
+    passes: list[str] = []
 
-    def failing_once(*arguments: Any) -> Any:
-        calls.append(1)
-        if len(calls) == 1:
+    def run_out_once(_module: torch.nn.Module, _inputs: Any) -> None:
+        passes.append(failing.device)
+        if len(passes) == 1:
             raise error
-        return real(*arguments)
 
-    monkeypatch.setattr(module, "read_maps", failing_once)
-    monkeypatch.setattr(predictor, "device", "meta")
-    monkeypatch.setattr(predictor, "device_note", "")
-    plain = predictor.predict(a_case())
-    assert len(calls) == 2
+    failing.net.heads["high_ki67"].register_forward_pre_hook(run_out_once)
+    plain = failing.predict(a_case())
+    assert passes == ["cpu:0", "cpu"]
     assert plain.device == "cpu"
     assert plain.device_note == (
         "The GPU ran out of memory: computed on the CPU."
@@ -232,15 +231,22 @@ def test_w9_a_failure_in_the_middle_is_computed_again_on_the_cpu_and_said(
     assert probabilities(plain) == probabilities(predictor.predict(a_case()))
 
 
-def test_a_failure_on_the_cpu_is_not_hidden(predictor: Predictor, monkeypatch: pytest.MonkeyPatch) -> None:
-    import breastai_model.inference.predict as module
+def test_w9_a_gpu_that_torch_cannot_use_at_all_is_said_too(tmp_path: Path) -> None:
+    """The prediction itself finds out that the device is not there."""
+    if torch.backends.mps.is_available():
+        pytest.skip("Apple's GPU is here, so moving a batch to it does not fail")
+    absent = Predictor(a_weights_file(tmp_path), device="cpu")
+    absent.device = "mps"
+    prediction = absent.predict(a_case())
+    assert prediction.device == "cpu"
+    assert prediction.device_note.endswith(": computed on the CPU.")
 
-    def failing(*_: Any) -> Any:
-        raise RuntimeError("broken")
 
-    monkeypatch.setattr(module, "read_maps", failing)
-    with pytest.raises(RuntimeError, match="broken"):
-        predictor.predict(a_case())
+def test_a_failure_on_the_cpu_is_not_hidden(tmp_path: Path) -> None:
+    broken = Predictor(a_weights_file(tmp_path), device="cpu")
+    broken.net.heads["high_ki67"] = torch.nn.Linear(3, 2)  # does not fit what comes in
+    with pytest.raises(RuntimeError, match="shapes cannot be multiplied"):
+        broken.predict(a_case())
 
 
 def test_threads_follow_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,4 +1,4 @@
-"""The recipe's JSON: what it wrote it reads, anything else it refuses (trust.md W5)."""
+"""The recipe's JSON: what it wrote it reads, anything else it refuses (W5)."""
 
 from __future__ import annotations
 

@@ -46,7 +46,7 @@ def test_auc_counts_pairs_and_halves_ties():
 
 
 def test_the_interval_is_that_of_hanley_and_mcneil():
-    # method.md 0.5: pooled cross-validation, n = 502, AUC 0.857: plus or minus 0.036
+    # The published study's pooled cross-validation, n = 502, AUC 0.857, by Hanley and McNeil: plus or minus 0.036
     low, high = auc_interval(0.857, 199, 303)
     assert (high - low) / 2 == pytest.approx(0.036, abs=0.002)
     assert auc_interval(1.0, 3, 3)[1] == 1.0

@@ -1,4 +1,4 @@
-"""Weights files: what was written is read, and nothing hostile or damaged is (trust.md W1 to W5)."""
+"""Weights files: what was written is read, and nothing hostile or damaged is (W1 to W5)."""
 
 from __future__ import annotations
 

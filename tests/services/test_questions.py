@@ -97,6 +97,7 @@ def test_the_breast_of_an_mri_alone_is_asked_only_as_far_as_it_is_open() -> None
     affine = study.dce.grid.affine.copy()
     affine[0, 3] = -310.0
     assert asked(with_dce(study, grid=Grid(study.dce.grid.shape, affine))) == [], "it shows the right one only"
+    affine = affine.copy()
     affine[0, 2], affine[0, 3] = 0.3, -20.0
     narrow = with_dce(study, grid=Grid(study.dce.grid.shape, affine))
     assert asked(narrow) == [("side", "mri")], "which breast it shows is not known"

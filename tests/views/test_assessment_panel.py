@@ -164,3 +164,21 @@ def test_a_changed_input_takes_the_answer_away_and_says_so(qtbot: QtBot) -> None
     session.choose(phases=(0, 1, 2, 3))
     assert "68 %" not in words(panel)
     assert "What is used has changed since the last prediction." in words(panel)
+
+
+def test_a_cancelled_prediction_is_told_until_the_next_one(qtbot: QtBot) -> None:
+    study = simple_study()
+    session = Session(study)
+    panel = panel_of(qtbot, session)
+    panel.show_running(0.4, "Reading the phases")
+    panel.show_cancelled()
+    assert "Cancelled. Nothing was kept." in words(panel)
+    assert "Reading the phases" not in words(panel)
+    press(panel, "Predict")
+    panel.show_running(0.0, "")
+    assert "Cancelled" not in words(panel)
+    session.set_assessments((simple_assessment(study),))
+    panel.show_running(0.0, "")
+    panel.show_cancelled()
+    assert "Cancelled. The answer below is the one from before." in words(panel)
+    assert "Demonstration model" in words(panel)

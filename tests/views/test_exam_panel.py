@@ -132,6 +132,19 @@ def test_images_that_do_not_say_that_they_are_ultrasound_are_asked_about(qtbot: 
     assert "do not say what they are" not in words(panel)
 
 
+def test_a_side_that_the_files_name_wrongly_can_be_changed(qtbot: QtBot) -> None:
+    session = Session(simple_study())
+    panel = panel_of(qtbot, session)
+    assert "Left breast (ultrasound)" in words(panel)
+    press(panel, "change side")
+    assert session.choices.side == "right"
+    assert "Right breast (you)" in words(panel)
+    assert "Left breast (ultrasound)" not in words(panel)
+    press(panel, "change")
+    assert session.choices.side is None
+    assert "Left breast (ultrasound)" in words(panel)
+
+
 def test_the_side_is_asked_when_no_file_names_it(qtbot: QtBot) -> None:
     study = simple_study()
     session = Session(replace(study, ultrasound=tuple(replace(view, side=None) for view in study.ultrasound)))

@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 import shiboken6
-from PySide6.QtCore import QMimeData, QObject, QPoint, QPointF, QRectF, Qt, QTimer, QUrl, Signal
+from PySide6.QtCore import QEvent, QMimeData, QObject, QPoint, QPointF, QRectF, Qt, QTimer, QUrl, Signal
 from PySide6.QtGui import QDropEvent, QFontMetricsF, QKeySequence
 from PySide6.QtWidgets import QApplication, QCheckBox, QComboBox, QLabel, QPushButton, QToolButton, QWidget
 
 from breastai_gui.data.study import Preview, ReadProgress
+from breastai_gui.services.annotations import DCE, Annotation
 from breastai_gui.services.application import Application
 from breastai_gui.services.places import Places
 from breastai_gui.services.session import Session
@@ -123,6 +124,26 @@ def test_an_exam_dropped_on_the_window_is_read_and_shown(window: MainWindow, qtb
     qtbot.waitUntil(lambda: window.idle, timeout=20000)
     assert page.viewpoint.look.cursor_mm == pytest.approx((60.0, -40.0, 10.0), abs=5.0)  # the suggested lesion
     assert "Secret" not in window.windowTitle()
+
+
+def test_opening_an_exam_shows_no_window_beside_it(window: MainWindow, qtbot: QtBot, qapp: QApplication) -> None:
+    """A part that is shown before it has a place would be a window for a moment and take the keys."""
+    shown: list[QWidget] = []
+
+    class Watch(QObject):
+        def eventFilter(self, watched: QObject, event: QEvent) -> bool:
+            if event.type() == QEvent.Type.Show and isinstance(watched, QWidget) and watched.isWindow():
+                shown.append(watched)
+            return False
+
+    watch = Watch()
+    qapp.installEventFilter(watch)
+    session = show(qtbot, window, simple_study(views=25, ultrasound_name="Other^Person"))
+    session.add_annotation(Annotation("a", "point", DCE, ((40.0, -20.0, 10.0),), (0.0, 0.0, 1.0), "node"))
+    session.set_assessments((simple_assessment(session.study, scope="mri"),))
+    qapp.removeEventFilter(watch)
+    assert shown == []
+    assert window.isActiveWindow()
 
 
 def test_keys_work_on_the_images_and_leave_text_alone(window: MainWindow, qtbot: QtBot) -> None:

@@ -34,7 +34,7 @@ class ExamPanel(QWidget):
         box = self._column.box
         box.addWidget(self._patient())
         self._phases: PhaseTable | None = PhaseTable(session) if session.study.dce is not None else None
-        self._questions = QuestionCards(session, self._confirm_phases)
+        self._questions = QuestionCards(session, self._confirm_phases, self)
         box.addWidget(self._questions)
         if self._phases is not None:
             fold = Fold("Dynamic phases")

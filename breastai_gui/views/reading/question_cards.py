@@ -37,10 +37,12 @@ class QuestionCards(QWidget):
         Whose questions.
     confirm_phases
         Called when the person says that the proposed order is right.
+    parent
+        The panel: shown without one, the cards would be a window of their own for a moment and take the keys.
     """
 
-    def __init__(self, session: Session, confirm_phases: Callable[[], None]) -> None:
-        super().__init__()
+    def __init__(self, session: Session, confirm_phases: Callable[[], None], parent: QWidget) -> None:
+        super().__init__(parent)
         self._session = session
         self._confirm_phases = confirm_phases
         self._box = QVBoxLayout(self)

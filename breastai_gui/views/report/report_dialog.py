@@ -178,6 +178,8 @@ class ReportDialog(QDialog):
         if not text:
             return None
         path = Path(text).expanduser()
+        if not path.name:
+            return None  # "/" and "." name no file
         return path if path.suffix.lower() == ".pdf" else path.with_name(path.name + ".pdf")
 
     def _path_changed(self) -> None:

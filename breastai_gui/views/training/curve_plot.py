@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pyqtgraph as pg
+from PySide6.QtCore import QEvent
 from PySide6.QtGui import QPalette
 from PySide6.QtWidgets import QHBoxLayout, QWidget
 
@@ -31,26 +32,22 @@ class CurvePlot(QWidget):
 
     def __init__(self) -> None:
         super().__init__()
-        ink, paper = self.palette().color(QPalette.ColorRole.Text), self.palette().color(QPalette.ColorRole.Base)
-        self._loss, self._auc = (pg.PlotWidget(background=paper, axisItems={"bottom": EpochAxis("bottom")}) for _ in range(2))
+        self._loss, self._auc = (pg.PlotWidget(axisItems={"bottom": EpochAxis("bottom")}) for _ in range(2))
         row = QHBoxLayout(self)
         row.setContentsMargins(0, 0, 0, 0)
         for plot, title in ((self._loss, "Loss"), (self._auc, "AUC, held-out patients")):
-            plot.setTitle(title, color=ink, size="10pt")
-            plot.setLabel("bottom", "epoch", color=ink.name())
+            plot.setObjectName(title)
+            plot.setLabel("bottom", "epoch")
             plot.showGrid(x=True, y=True, alpha=0.15)
             plot.setMenuEnabled(False)
             plot.hideButtons()
             plot.setMinimumHeight(180)
-            for side in ("left", "bottom"):
-                plot.getAxis(side).setPen(ink)
-                plot.getAxis(side).setTextPen(ink)
-            legend = plot.addLegend(offset=(-4, 2), labelTextColor=ink, brush=pg.mkBrush(paper), pen=None)
+            legend = plot.addLegend(offset=(-4, 2), pen=None)
             legend.setLabelTextSize("8pt")
             row.addWidget(plot, 1)
         self._auc.setYRange(0, 1.25, padding=0)  # room for the legend above 1
         self._auc.getAxis("left").setTicks([[(value / 4, f"{value / 4:.2f}") for value in range(5)]])
-        self._auc.addLine(y=0.5, pen=pg.mkPen(ink, width=1, style=pg.QtCore.Qt.PenStyle.DotLine))
+        self._auc.addLine(y=0.5, pen=pg.mkPen("#888888", width=1, style=pg.QtCore.Qt.PenStyle.DotLine))
         faint = pg.mkColor("#888888")
         faint.setAlpha(150)
         self._batches = self._loss.plot(pen=None, symbol="o", symbolSize=4, symbolPen=None, symbolBrush=faint, name="each batch")
@@ -67,6 +64,26 @@ class CurvePlot(QWidget):
             )
             for task, colour in zip(TASKS, _TASK_COLOURS, strict=True)
         ]
+
+        self._colour()
+
+    def changeEvent(self, event: QEvent) -> None:
+        """Take over the colours of a theme that was changed while the plots are shown."""
+        super().changeEvent(event)
+        if event.type() == QEvent.Type.PaletteChange and hasattr(self, "_tasks"):
+            self._colour()
+
+    def _colour(self) -> None:
+        ink, paper = self.palette().color(QPalette.ColorRole.Text), self.palette().color(QPalette.ColorRole.Base)
+        for plot in (self._loss, self._auc):
+            plot.setBackground(paper)
+            plot.setTitle(plot.objectName(), color=ink, size="10pt")
+            for side in ("left", "bottom"):
+                plot.getAxis(side).setPen(ink)
+                plot.getAxis(side).setTextPen(ink)
+            legend = plot.getPlotItem().legend
+            legend.setBrush(pg.mkBrush(paper))
+            legend.setLabelTextColor(ink)
 
     def show_progress(self, progress: Progress) -> None:
         """Draw what is known so far."""

@@ -54,7 +54,7 @@ class TrainingWizard(QDialog):
         self._step_labels = [QLabel() for _ in STEPS]
         self.back_button = QPushButton("Back")
         self.next_button = QPushButton("Next")
-        self.next_button.setDefault(True)
+        self.next_button.setAutoDefault(False)  # Return in a field of the first page must not leave the page
         self.close_button = QPushButton("Close")
         self._reason = QLabel()
         self._reason.setTextFormat(Qt.TextFormat.PlainText)

@@ -113,7 +113,7 @@ def set_threads() -> int:
 
     `BREASTAI_THREADS` decides; else what `OMP_NUM_THREADS` gave torch stays; else the physical cores, at most eight, if a
     short measurement finds that faster than one: on a machine that others use too, threads that wait for one another can
-    be ten times slower (method.md iii.3).
+    be ten times slower (measured).
     """
     wish = os.environ.get(THREADS_VARIABLE, "")
     if wish.isdigit() and int(wish) > 0:

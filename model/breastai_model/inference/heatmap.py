@@ -1,4 +1,4 @@
-"""Where each stream found something: feature maps and task maps (method.md iii.4), on the patient's own grid.
+"""Where each stream found something: feature maps and task maps, on the patient's own grid.
 
 One forward pass records the activations after BN-ReLU at stages 2 to 4 of the four streams. Gradients start at stage 2:
 nothing before it is differentiated, no gradient of a weight is computed, and the three tasks share that one pass.

@@ -1,7 +1,7 @@
 """The three discriminators of the feature adaptation: g_M, g_U and g_a.
 
-They count in the tables of method.md iii and travel in the weights; only the training of issue B uses them. Nothing of a
-prediction passes through them.
+They count among the parameters of the presets and travel in the weights: used by adversarial training, not by inference.
+Nothing of a prediction passes through them.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 class Discriminators(nn.Module):
     """Projection discriminators of equations 1 and 2 and the modality classifier of equation 3.
 
-    g_M and g_U are one linear map each, d to d with bias; g_a is d, d/2, d/4, 2 with ReLU (method.md i.1).
+    g_M and g_U are one linear map each, d to d with bias; g_a is d, d/2, d/4, 2 with ReLU.
     """
 
     def __init__(self, recipe: Recipe) -> None:

@@ -1,4 +1,4 @@
-"""The affinity matrix with nearest-neighbour selection, inside one patient (method.md ii a)."""
+"""The affinity matrix with nearest-neighbour selection, inside one patient."""
 
 from __future__ import annotations
 

@@ -48,7 +48,7 @@ class Output:
 
 
 class BreastNet(nn.Module):
-    """The forward pass of method.md (i) to (iii).
+    """The forward pass: streams, fusion of the two modalities, affinity of neighbours, three heads.
 
     Only present phases, breasts and angles pass the encoders, so what stands in an absent one's place cannot matter and
     the batch norms' statistics are of present ones. Nothing connects the patients of a batch, except the batch norms'

@@ -1,6 +1,6 @@
 """ResNet V2 in two and three dimensions: pre-activation bottlenecks, one code for both.
 
-Source: He et al., "Identity mappings in deep residual networks", ECCV 2016; the facts of method.md iii.1: no norm in the
+Source: He et al., "Identity mappings in deep residual networks", ECCV 2016. In this reading there is no norm in the
 stem, the stride in a stage's first block, the projection reads the pre-activated input, no ReLU after the addition.
 """
 

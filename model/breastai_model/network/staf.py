@@ -1,7 +1,7 @@
 """One STAF block: SAGC (equations 4 to 6), TA and the attentional fusion of TAFF (equations 7 to 9).
 
 Frames of one modality exchange messages frame by frame; the two modalities, whose frames mean different things, exchange
-means over time (method.md i.4, mapping A). In the layout "channels" both time axes are the same four backbone stages, and
+means over time (mapping A of `Recipe.layout`). In the layout "channels" both time axes are the same four backbone stages, and
 all messages go frame by frame (mapping B).
 """
 
@@ -35,7 +35,7 @@ class SpatialGraphConvolution(nn.Module):
     TP is the mean over a node's present frames; it commutes with the 1x1 convolutions and is taken first. BN starts with
     weight 1e-6. (N, C, L) to (N, C_out, L).
 
-    Source: CTR-GC, Chen et al., ICCV 2021, as read in method.md i.2.
+    Source: CTR-GC, Chen et al., ICCV 2021, with the equation numbers of the published design.
     """
 
     def __init__(self, inputs: int, outputs: int, layout: TokenLayout, recipe: Recipe) -> None:
@@ -97,7 +97,7 @@ class AttentionalFusion(nn.Module):
     same stack with GroupNorm of one group, since a batch norm has no statistics for a single patient. (N, C, L) twice to
     (N, C, L).
 
-    Source: Dai et al., WACV 2021, without their factor 2 (`aff_scale`); method.md i.3.
+    Source: Dai et al., WACV 2021, without their factor 2 (`aff_scale`).
     """
 
     def __init__(self, channels: int, layout: TokenLayout, recipe: Recipe) -> None:

@@ -1,7 +1,7 @@
 """The four streams: one shallow trunk per modality, shared by its agnostic and its specific branch.
 
-Source: method.md iii.1 ("separated in the shallow convolutional layers": stem and stage 1 are shared, stages 2 to 4 are
-each branch's own). Left and right breast, all phases and all angles pass the same weights.
+The published text says "separated in the shallow convolutional layers"; read here as: stem and stage 1 are shared, stages 2
+to 4 are each branch's own. Left and right breast, all phases and all angles pass the same weights.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ class ModalityStreams(nn.Module):
     """The two streams of one modality.
 
     In the layout "sequence" the agnostic stream's last activation is reduced to d channels by a 1x1 convolution; in the
-    layout "channels" four lateral 1x1 projections take its place, one for each stage (method.md i.4, mapping B).
+    layout "channels" four lateral 1x1 projections take its place, one for each stage (mapping B of `Recipe.layout`).
     """
 
     def __init__(self, dims: Dims, inputs: int, recipe: Recipe) -> None:

@@ -88,7 +88,8 @@ class TemporalAttention(nn.Module):
     (a) temporal convolution ks x 1; (b) the same with dilation dr; (c) max-pool 3 x 1; (d) a plain 1x1 convolution with
     BN. Phases are continued by repetition, angles by the mirror image at the wrap. (N, C, T, V) to (N, C, T', V).
 
-    Source: method.md i.3; branches (c) and (d) as in CTR-GCN's temporal unit.
+    Source: the kernel's length ks is equation 7 of the published design; branches (c) and (d) as in CTR-GCN's temporal
+    unit (Chen et al., ICCV 2021).
     """
 
     def __init__(self, channels: int, frames: int, images: int, stride: int, recipe: Recipe, *, wraps: bool) -> None:

@@ -106,7 +106,7 @@ def token_layout(recipe: Recipe) -> TokenLayout:
 
 
 def prior_topologies(grid: int) -> Tensor:
-    """Return the three graphs A_p that learning starts from, rows adding up to 1 (method.md i.4).
+    """Return the three graphs A_p that learning starts from, rows adding up to 1.
 
     First self-loops; second the 4 neighbours within an image and the same cell of the other breast; third every node to
     all nodes of the other modality. (3, V, V), nodes: first breast, second breast, ultrasound, each by row, then column.

@@ -1,6 +1,6 @@
 """Modest changes to a case while training, such that it could still be that patient.
 
-Rules of consistency (method.md iv): a geometric draw is shared by all phases and both breasts, or by all angles; the
+Rules of consistency: a geometric draw is shared by all phases and both breasts, or by all angles; the
 brightness curve is shared by all phases, for a change of one phase alone would change the kinetics. Mirroring an
 ultrasound image from left to right reverses the order of its angles. Swapping left and right of the MRI is no change here:
 breasts stand as (affected, contralateral) and the right one is mirrored already.

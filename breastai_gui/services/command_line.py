@@ -84,6 +84,10 @@ def _dispatch(options: argparse.Namespace, places: Places) -> int:
         return headless.run_check(places, say)
     from breastai_gui.services.session import Choices
 
+    for target in (options.report, options.json):
+        if target is not None and not target.absolute().parent.is_dir():
+            complain(f"{target.name} cannot be written, because there is no folder {target.absolute().parent}: make it or choose another.")
+            return 1
     request = headless.AssessRequest(
         folder=options.folder,
         report=options.report,

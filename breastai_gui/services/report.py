@@ -33,7 +33,7 @@ from breastai_gui.services.words import STREAM_LONG_WORDS, STREAM_WORDS, TASK_WO
 from breastai_model.case import TASKS
 
 if TYPE_CHECKING:
-    from breastai_gui.data.study import DceSeries, Study
+    from breastai_gui.data.study import DceSeries, Patient, Study
     from breastai_gui.services.annotations import Annotation
     from breastai_gui.services.assess import Assessment
     from breastai_gui.services.kinetics import Curve
@@ -78,12 +78,13 @@ def compose(session: Session, version: str) -> Report:
     sections.append(Section("Problems found while reading", problems or (Words("None.", "note"),)))
     sections.append(Section("Files", files_part(study)))
     sections.append(Section("Provenance", provenance_part(study, assessments, program, made_at)))
+    name, identifier = _identity(study, choices)
     shown = [word for word, there in (("MRI", study.dce is not None), ("ultrasound", bool(study.ultrasound))) if there]
     return Report(
         title="BreastAI report",
         heading=f"Breast {' and '.join(shown)}" if shown else "Breast exam without images",
-        patient_name=person_name(study.patient.name) or "name unknown",
-        patient_id=study.patient.id or "ID unknown",
+        patient_name=name,
+        patient_id=identifier,
         exam=study.taken_on.isoformat() if study.taken_on else "date unknown",
         draft_questions=tuple(question.text for question in blocking_questions(study, choices)),
         still_open=tuple(question.text for question in open_questions(study, choices) if not question.blocking),
@@ -91,6 +92,17 @@ def compose(session: Session, version: str) -> Report:
         program=program,
         made_at=made_at,
     )
+
+
+def _identity(study: Study, choices: Choices) -> tuple[str, str]:
+    """Return what stands at the head of every page: name and ID, or both patients while they are not known to be one."""
+
+    def whole(patient: Patient) -> str:
+        return f"{person_name(patient.name) or 'name unknown'}, {patient.id or 'ID unknown'}"
+
+    if study.ultrasound_patient is not None and study.patient_mismatch and choices.same_patient is not True:
+        return f"MRI: {whole(study.patient)}", f"Ultrasound: {whole(study.ultrasound_patient)}"
+    return person_name(study.patient.name) or "name unknown", study.patient.id or "ID unknown"
 
 
 def lesion_of(study: Study, choices: Choices) -> tuple[tuple[float, float, float] | None, str]:

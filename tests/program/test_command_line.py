@@ -143,3 +143,10 @@ def test_made_up_patients_are_written_with_their_answers(tmp_path: Path) -> None
     assert (tmp_path / "cohort" / name / "mri").is_dir()
     assert "training wizard" in " ".join(breastai("phantom", "--help").stdout.split())
     assert breastai("phantom", tmp_path, "--patients", 0).returncode == 2
+
+
+def test_a_report_into_a_folder_that_is_not_there_is_refused_before_anything_is_read(tmp_path: Path) -> None:
+    answer = breastai("assess", str(tmp_path), "--report", str(tmp_path / "missing" / "out.pdf"))
+    assert answer.returncode == 1
+    assert "there is no folder" in answer.stderr
+    assert not (tmp_path / "missing").exists()

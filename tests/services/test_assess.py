@@ -232,3 +232,17 @@ def test_nothing_that_can_be_assessed_is_one_sentence_with_the_questions() -> No
     predicting = PredictingProcess()
     with pytest.raises(AssessError, match=r"Nothing can be assessed yet.*order of the 5 dynamic phases"):
         assess(simple_study(order="question", views=0), Choices(), None, predicting)  # type: ignore[arg-type]
+
+
+def test_one_breast_in_a_file_without_a_frame_of_reference_is_not_named() -> None:
+    study = simple_study(views=0)
+    assert study.dce is not None
+    half = study.dce.values[:, :, :, :60]
+    grid = Grid((24, 80, 60), study.dce.grid.affine.copy())
+    narrow = dataclasses.replace(study.dce, values=half, grid=grid)
+    assert shown_breasts(narrow) == {"right"}
+    assert shown_breasts(dataclasses.replace(narrow, frame_of_reference="")) == frozenset()
+    assert (
+        "Which breast the MRI shows is not known"
+        in plan_of(dataclasses.replace(study, dce=dataclasses.replace(narrow, frame_of_reference="")), Choices()).reasons[0]
+    )

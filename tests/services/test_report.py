@@ -355,3 +355,12 @@ def test_a_lesion_marked_outside_the_volume_breaks_nothing():
     report = compose(session, "1")
     assert all(image.target is None for image in images(section(report, "MRI key images")))
     assert "No curve" in texts(section(report, "Enhancement curve"))
+
+
+def test_i1_two_patients_are_both_named_at_the_head_until_they_are_known_to_be_one() -> None:
+    session = Session(simple_study(ultrasound_name="Other^Person"))
+    head = compose(session, "0.1.0")
+    assert head.patient_name == "MRI: Test, Patient, ID-1"
+    assert head.patient_id == "Ultrasound: Other, Person, ID-2"
+    session.choose(same_patient=True)
+    assert (compose(session, "0.1.0").patient_name, compose(session, "0.1.0").patient_id) == ("Test, Patient", "ID-1")

@@ -10,6 +10,7 @@ import pytest
 from PySide6.QtCore import QPoint, Qt
 
 from breastai_gui.data.study import DceSeries, Grid
+from breastai_gui.services.assess import DEMONSTRATION_SENTENCE
 from breastai_gui.services.session import Session
 from breastai_gui.views.reading.mri_pictures import first_look
 from breastai_gui.views.reading.reading_page import ReadingPage
@@ -215,6 +216,19 @@ def test_both_modalities_can_show_the_map_of_one_sort_side_by_side(page: Reading
     assert pressed == {"mri_specific", "us_specific"}
     qtbot.mouseClick(page.heatmaps.both, Qt.MouseButton.LeftButton)
     assert not any(pane.has_overlay for pane in panes)
+
+
+def test_the_demonstration_sentence_is_whole_under_the_images(page: ReadingPage, qtbot: QtBot) -> None:
+    page.session.set_assessments((simple_assessment(page.session.study),))
+    page.heatmaps.toggle()
+    for width in (1366, 1100, 1600):
+        page.resize(width, 680)
+        qtbot.wait(30)
+        words = page.heatmaps.words
+        assert DEMONSTRATION_SENTENCE in words.text()
+        need = words.fontMetrics().boundingRect(0, 0, words.width(), 1000, int(Qt.TextFlag.TextWordWrap), words.text())
+        assert words.height() >= need.height()
+        assert page.heatmaps.rect().contains(words.geometry())
 
 
 def test_a_heatmap_goes_when_what_it_rests_on_changes(page: ReadingPage) -> None:

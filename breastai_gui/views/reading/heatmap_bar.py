@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from PySide6.QtCore import QRectF, QSize, Qt
+from PySide6.QtCore import QEvent, QObject, QRectF, QSize, Qt, QTimer
 from PySide6.QtGui import QColor, QLinearGradient, QPainter, QPaintEvent
 from PySide6.QtWidgets import QComboBox, QHBoxLayout, QSizePolicy, QSlider, QToolButton, QVBoxLayout, QWidget
 
@@ -118,6 +118,7 @@ class HeatmapBar(QWidget):
         whole.setSpacing(3)
         whole.addLayout(box)
         whole.addLayout(below)
+        self.words.installEventFilter(self)
         follow(session.changed, self._refresh)
         follow(viewpoint.changed, self._looked)
         self._refresh()
@@ -172,6 +173,16 @@ class HeatmapBar(QWidget):
         self.opacity.setValue(round(100 * after.opacity))
         self.opacity.blockSignals(False)
         self._say(assessment, after)
+        self._give_room()
+
+    def eventFilter(self, watched: QObject, event: QEvent) -> bool:
+        """Keep the sentence whole whatever room the window leaves to it."""
+        if watched is self.words and event.type() == QEvent.Type.Resize:
+            QTimer.singleShot(0, self, self._give_room)  # the layouts around it are at work now and would not listen
+        return super().eventFilter(watched, event)
+
+    def _give_room(self) -> None:
+        self.words.setMinimumHeight(self.words.heightForWidth(self.words.width()))
 
     def _say(self, assessment: Assessment | None, look: Look) -> None:
         if assessment is None:

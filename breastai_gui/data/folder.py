@@ -125,6 +125,7 @@ def scan(
 def _sort(files: Files, found: Found, account: Account, headers: list[Header], pictures: list[Found], volumes: list[Volume]) -> None:
     """Tell by its first bytes what a file is, and read its header."""
     name = found.name
+    inner = found.member or name  # a zip's own name tells no more than the opened folder's
     try:
         head = files.head(found, PREFIX_BYTES)
     except (OSError, zipfile.BadZipFile, RuntimeError, NotImplementedError, EOFError) as error:
@@ -135,7 +136,7 @@ def _sort(files: Files, found: Found, account: Account, headers: list[Header], p
         if sniff(head):
             headers.append(read_header(files, found, head))
         elif is_volume(name):
-            if is_mask_name(name):
+            if is_mask_name(inner):
                 account.left(name, "a mask by its name, not an image")
             else:
                 volumes.append(read_volume_header(files, found))
@@ -143,7 +144,7 @@ def _sort(files: Files, found: Found, account: Account, headers: list[Header], p
                 if data:
                     account.used(name.rpartition("/")[0] + "/" * ("/" in name) + data, f"values of «{name}»")
         elif is_picture(head):
-            if is_mask_name(name):
+            if is_mask_name(inner):
                 account.left(name, "a mask by its name, not an image")
             else:
                 pictures.append(found)

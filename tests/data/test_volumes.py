@@ -191,11 +191,13 @@ def test_volumes_in_a_zip(tmp_path: Path, temporary_folder: Path, ending: str) -
     assert all(use.used_as for use in study.files)
 
 
-def test_a_zipped_file_with_all_phases_beside_unzipped_ones(read: Read, tmp_path: Path) -> None:
+def test_a_zipped_file_with_all_phases_and_a_mask_beside_it(read: Read, tmp_path: Path) -> None:
     values = enhancing(4, 5, 16, 24).astype(np.float32)
-    write(tmp_path / "exam" / "packed" / "dce.nii.gz", values)
-    zipped(tmp_path / "exam" / "packed", folder_in_zip="")
-    (tmp_path / "exam" / "packed" / "dce.nii.gz").unlink()
+    write(tmp_path / "exam" / "lesion mask" / "dce.nii.gz", values)
+    write(tmp_path / "exam" / "lesion mask" / "label.nii.gz", values[0])
+    zipped(tmp_path / "exam" / "lesion mask", folder_in_zip="")  # the zip's own name says nothing of what is in it
+    for file in (tmp_path / "exam" / "lesion mask").iterdir():
+        file.unlink()
     study = read(tmp_path / "exam")
     assert np.array_equal(study.dce.values, values)
     assert study.dce.times_s == (-70.0, 0.0, 70.0, 140.0)

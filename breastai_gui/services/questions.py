@@ -44,7 +44,7 @@ class Question:
 
 
 def open_questions(study: Study, choices: Choices) -> tuple[Question, ...]:
-    """Return what is still undecided, most important first. Never guesses: see `trust.md` rules 3, 5, 6."""
+    """Return what is still undecided, most important first. Nothing is guessed: order, identity, side."""
     found: list[Question] = []
     mismatch = study.patient_mismatch
     if mismatch and choices.same_patient is None:

@@ -1,4 +1,4 @@
-"""From a folder to a PDF and a JSON document by command: the bars of the first issue, in a process of their own."""
+"""From a folder to a PDF and a JSON document by command, in a process of their own."""
 
 from __future__ import annotations
 

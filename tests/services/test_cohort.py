@@ -72,7 +72,7 @@ def test_every_patient_with_a_problem_is_named_with_it(phantoms, reader, tmp_pat
     assert rows["cut-short"].status == "stops"
     assert "trained on MRI alone" in said["no-ultrasound"]
     assert rows["no-ultrasound"].status == "ready"
-    assert "Shows the same images as no-ultrasound" in said["twin"]  # trust.md T12
+    assert "Shows the same images as no-ultrasound" in said["twin"]  # T12
     assert rows["twin"].status == "stops"
     assert "disagree in patient ID" in said["other-patient"]
     assert "Grade reads “9”" in said["other-patient"]

@@ -1,4 +1,4 @@
-"""What a reader sees of a volume in any orientation (trust.md I3, I4)."""
+"""What a reader sees of a volume in any orientation."""
 
 from __future__ import annotations
 

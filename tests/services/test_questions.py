@@ -1,4 +1,4 @@
-"""What must be asked before an exam is assessed as one: nothing is guessed (trust.md 3.3, 3.5, 3.6)."""
+"""What must be asked before an exam is assessed as one: nothing is guessed."""
 
 from __future__ import annotations
 

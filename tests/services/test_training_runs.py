@@ -86,7 +86,7 @@ def wait_gone(folder):
     deadline = time.monotonic() + 20
     while processes_of(folder) and time.monotonic() < deadline:
         time.sleep(0.05)
-    assert processes_of(folder) == []  # trust.md T9: no orphan process
+    assert processes_of(folder) == []  # no orphan process
 
 
 def test_t8_it_goes_on_when_the_starter_is_killed_and_a_killed_trainer_is_called_broken(cohort, tmp_path):

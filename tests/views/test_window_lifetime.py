@@ -94,7 +94,7 @@ class Emitter(QObject):
 
 
 def test_g1_emitting_signals_keeps_the_count_of_references(qapp: QApplication) -> None:
-    """PySide6 6.12.0 on Python 3.11 drops one reference to True at every emit and aborts after about 520 (trust.md R1)."""
+    """PySide6 6.12.0 on Python 3.11 drops one reference to True at every emit and aborts after about 520."""
     emitter = Emitter()
     heard: list[int] = []
     emitter.told.connect(lambda *_: heard.append(1))

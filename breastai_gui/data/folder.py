@@ -178,11 +178,31 @@ def _without_copies(files: Files, headers: list[Header], account: Account) -> li
         name, present = header.found.name, other.found.name
         if _digest(files, header.found) == _digest(files, other.found):
             account.left(name, f"a copy of «{present}»")
+        elif (longer := _whole_one(files, header, other)) is not None:
+            cut = other if longer is header else header
+            kept = [header if known is cut and longer is header else known for known in kept]
+            first[uid] = longer
+            account.left(cut.found.name, f"a cut-off copy of «{longer.found.name}»")
+            account.problems.append(
+                Problem(f"«{cut.found.name}» is a cut-off copy of «{longer.found.name}» and is not used.", cut.found.name)
+            )
         else:
             account.left(name, f"carries the same SOPInstanceUID as «{present}» but is another file")
             text = f"«{name}» and «{present}» carry the same SOPInstanceUID but differ; only the second is used."
             account.problems.append(Problem(text, name, stops=True))
     return kept
+
+
+def _whole_one(files: Files, one: Header, other: Header) -> Header | None:
+    """Return the longer of two files where the shorter is its beginning, as a copy that broke off is; None otherwise."""
+    short, long = sorted((one, other), key=lambda header: header.found.size)
+    try:
+        with files.open(short.found) as stream:
+            start = stream.read()
+        with files.open(long.found) as stream:
+            return long if stream.read(len(start)) == start else None
+    except OSError:
+        return None
 
 
 def _digest(files: Files, found: Found) -> bytes:

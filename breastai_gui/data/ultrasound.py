@@ -208,6 +208,32 @@ def ultrasound_plans(headers: Sequence[tuple[Header, bool]], pictures: Sequence[
     return plans + ([_picture_plan(pictures)] if pictures else [])
 
 
+_ORGANS = (
+    "ABDOMEN",
+    "AORTA",
+    "CAROTID",
+    "FETUS",
+    "HEART",
+    "KIDNEY",
+    "LIVER",
+    "PELVIS",
+    "PROSTATE",
+    "RENAL",
+    "SCROTUM",
+    "SPLEEN",
+    "THYROID",
+)
+
+
+def _other_organ(headers: list[Header]) -> str:
+    """Return the organ that the files name where it is not the breast, "" otherwise; only words of our own list."""
+    tags = ("BodyPartExamined", "StudyDescription", "SeriesDescription")
+    said = " ".join({header.text(tag).upper() for header in headers for tag in tags})
+    if any(word in said for word in ("BREAST", "MAMMA", "BRUST", "MAMA ", "AXILLA")):
+        return ""
+    return next((organ.lower() for organ in _ORGANS if organ in said), "")
+
+
 def _plan(headers: list[Header], sure: bool) -> UltrasoundPlan:
     def place(header: Header) -> tuple[Any, ...]:
         return header.number("SeriesNumber") or 0.0, header.number("InstanceNumber") or 0.0, natural(header.found.name)
@@ -238,6 +264,9 @@ def _plan(headers: list[Header], sure: bool) -> UltrasoundPlan:
         for (header, frame), (angle, source) in zip(entries, known, strict=True)
     ]
     first = headers[0]
+    organ = _other_organ(headers)
+    if organ:
+        problems.append(Problem(f"The ultrasound's own description names another organ than the breast ({organ}): please check."))
     if not sure:
         odd = sum(header.text("Modality").upper() != "US" for header in headers)
         text = (
@@ -253,7 +282,7 @@ def _plan(headers: list[Header], sure: bool) -> UltrasoundPlan:
         taken_on=date_of(first.text("AcquisitionDateTime") or first.text("AcquisitionDate") or first.text("StudyDate")),
         description=first.text("StudyDescription").replace("^", " "),
         views=tuple(views),
-        confidence="certain" if sure else "question",
+        confidence="certain" if sure and not organ else "question",
         problems=(*problems, *more),
     )
 

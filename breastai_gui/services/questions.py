@@ -63,7 +63,7 @@ def open_questions(study: Study, choices: Choices) -> tuple[Question, ...]:
     doubtful = sum(view.doubtful for view in study.ultrasound)
     if doubtful and choices.is_ultrasound is None:
         count = f"{doubtful} of {len(study.ultrasound)}"
-        text = f"{count} images taken for ultrasound do not say what they are: do they show one lesion of one patient's breast?"
+        text = f"{count} ultrasound images do not say that they show a breast: do they show one lesion of one patient's breast?"
         found.append(Question("is_ultrasound", text, "nothing"))
     if choices.side is None:
         if len(study.ultrasound_sides) > 1:

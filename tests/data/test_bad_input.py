@@ -78,6 +78,17 @@ def test_d2_the_same_uid_with_other_bytes_stops(read: Read, tmp_path: Path) -> N
     assert problem.text == "«other» and «IM01003» carry the same SOPInstanceUID but differ; only the second is used."
 
 
+@pytest.mark.parametrize("name", ["AAA cut", "zzz cut"])
+def test_d2_a_cut_off_copy_costs_nothing_whichever_comes_first(read: Read, tmp_path: Path, name: str) -> None:
+    values = write_dce(tmp_path)
+    whole = (tmp_path / "IM01003").read_bytes()
+    (tmp_path / name).write_bytes(whole[: len(whole) - 200])
+    study = read(tmp_path)
+    assert np.array_equal(study.dce.values, values)
+    assert stopping(study) == []
+    assert [problem.text for problem in study.problems if problem.file] == [f"«{name}» is a cut-off copy of «IM01003» and is not used."]
+
+
 def test_d2_two_slices_at_one_place_stop(read: Read, tmp_path: Path) -> None:
     def change(image: object, phase: int, place: int) -> None:
         if (phase, place) == (1, 4):

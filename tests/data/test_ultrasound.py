@@ -269,3 +269,10 @@ def test_words() -> None:
     assert evenly(25, 12)[0] == 0
     assert evenly(25, 12)[-1] == 24
     assert len(set(evenly(13, 12))) == 12
+
+
+def test_ultrasound_of_another_organ_is_asked_about(read: Read, tmp_path: Path) -> None:
+    write_ultrasound(tmp_path, 2, change=lambda image, _: setattr(image, "StudyDescription", "US KIDNEY"))
+    study = read(tmp_path)
+    assert all(view.doubtful for view in study.ultrasound)
+    assert any("names another organ than the breast (kidney)" in problem.text for problem in study.problems)

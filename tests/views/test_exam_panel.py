@@ -123,13 +123,13 @@ def test_images_that_do_not_say_that_they_are_ultrasound_are_asked_about(qtbot: 
     study = simple_study()
     session = Session(replace(study, ultrasound=tuple(replace(view, doubtful=True) for view in study.ultrasound)))
     panel = panel_of(qtbot, session)
-    assert "12 of 12 images taken for ultrasound do not say what they are" in words(panel)
+    assert "12 of 12 ultrasound images do not say that they show a breast" in words(panel)
     press(panel, "No, leave them out")
     assert plan_of(session.study, session.choices).scopes == ("mri",)
     press(panel, "change")
     press(panel, "Yes")
     assert plan_of(session.study, session.choices).scopes == ("joint",)
-    assert "do not say what they are" not in words(panel)
+    assert "do not say that they show a breast" not in words(panel)
 
 
 def test_a_side_that_the_files_name_wrongly_can_be_changed(qtbot: QtBot) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import subprocess
 import sys
 import threading
@@ -53,9 +54,15 @@ def test_a_mark_is_there_again_when_the_folder_is_opened_again(window: MainWindo
     assert with_mark.pixelColor(on_line) != without.pixelColor(on_line)
 
 
-def test_closing_leaves_no_thread_process_or_timer(window: MainWindow, qtbot: QtBot) -> None:
-    import multiprocessing
+@pytest.fixture
+def earlier() -> set[int | None]:
+    """Child processes that other tests of this worker keep warm."""
+    return {child.pid for child in multiprocessing.active_children()}
 
+
+def test_closing_leaves_no_thread_process_or_timer(earlier: set[int | None], window: MainWindow, qtbot: QtBot) -> None:
+    window.application.warm()
+    assert {child.pid for child in multiprocessing.active_children()} - earlier
     show(qtbot, window, simple_study())
     page = window.page
     assert page is not None
@@ -65,7 +72,7 @@ def test_closing_leaves_no_thread_process_or_timer(window: MainWindow, qtbot: Qt
     window.close()
     assert window.page is None
     assert not [thread.name for thread in threading.enumerate() if thread.name.startswith("breastai")]
-    assert not multiprocessing.active_children()
+    assert not {child.pid for child in multiprocessing.active_children()} - earlier
     assert not [timer for timer in page.findChildren(QTimer) if timer.isActive()]
 
 

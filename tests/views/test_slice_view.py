@@ -303,6 +303,15 @@ def test_double_click_gives_one_plane_the_whole_room_and_back(page: ReadingPage,
     assert page.planes["axial"].isVisible()
 
 
+def test_a_double_click_leaves_the_crosshair_where_it_was(page: ReadingPage, qtbot: QtBot) -> None:
+    axial, place = page.planes["axial"], QPoint(60, 60)
+    before = page.viewpoint.look.cursor_mm
+    qtbot.mouseClick(axial.viewport(), Qt.MouseButton.LeftButton, pos=place)
+    assert page.viewpoint.look.cursor_mm != before, "the first half of a double click is a click"
+    qtbot.mouseDClick(axial.viewport(), Qt.MouseButton.LeftButton, pos=place)
+    assert page.viewpoint.look.cursor_mm == before
+
+
 def test_control_double_click_finds_the_grey_scale(page: ReadingPage, qtbot: QtBot) -> None:
     page.viewpoint.set(window=(5000.0, 6000.0))
     qtbot.mouseDClick(page.planes["axial"].viewport(), Qt.MouseButton.LeftButton, Qt.KeyboardModifier.ControlModifier, QPoint(60, 60))

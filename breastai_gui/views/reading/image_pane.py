@@ -45,6 +45,8 @@ class ImagePane(QGraphicsView):
         The picture was moved; the pane has done it already.
     pointed(float, float)
         (row, column) of a left click without a drag.
+    unpointed()
+        The last click was the first half of a double click.
     hovered(float, float)
         (row, column) under the mouse, whenever it moves without a button.
     swept(float, float)
@@ -76,6 +78,7 @@ class ImagePane(QGraphicsView):
     zoomDragged = Signal(float)
     panned = Signal()
     pointed = Signal(float, float)
+    unpointed = Signal()
     hovered = Signal(float, float)
     swept = Signal(float, float)
     left = Signal()

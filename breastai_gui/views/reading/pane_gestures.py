@@ -95,10 +95,10 @@ class PaneGestures:
         if event.button() == Qt.MouseButton.LeftButton:
             if self._pane.drawing:
                 self._pane.drawFinished.emit(*self._pane.to_picture(event.position()))
-            elif event.modifiers() & Qt.KeyboardModifier.ControlModifier:
-                self._pane.autoWindowRequested.emit()
             else:
-                self._pane.maximiseRequested.emit()
+                self._pane.unpointed.emit()
+                control = event.modifiers() & Qt.KeyboardModifier.ControlModifier
+                (self._pane.autoWindowRequested if control else self._pane.maximiseRequested).emit()
         event.accept()
 
     def wheel(self, event: QWheelEvent) -> None:

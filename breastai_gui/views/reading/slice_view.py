@@ -66,7 +66,9 @@ class SliceView(ImagePane):
         self.phaseStepped.connect(self.step_phase)
         self.windowDragged.connect(self._drag_window)
         self.zoomDragged.connect(lambda factor: viewpoint.set(zoom=min(40.0, max(0.25, viewpoint.look.zoom * factor))))
+        self._before_click = viewpoint.look.cursor_mm
         self.pointed.connect(self._point)
+        self.unpointed.connect(lambda: viewpoint.set(cursor_mm=self._before_click))
         self.swept.connect(self._point)
         self.autoWindowRequested.connect(self.find_window)
         follow(viewpoint.changed, self._looked)
@@ -139,6 +141,7 @@ class SliceView(ImagePane):
     def _point(self, row: float, column: float) -> None:
         if self.picture is None:
             return
+        self._before_click = self._viewpoint.look.cursor_mm
         self._pointing = True  # the picture under the mouse stays where it is
         self._viewpoint.set(cursor_mm=self.place_under(row, column))
         self._pointing = False

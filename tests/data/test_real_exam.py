@@ -100,13 +100,16 @@ def test_burned_in_header_is_cut_off_and_the_photo_is_asked(reader: Reader, real
 
     catalogue = reader.scan(real_data / "us-burned-in", lambda _progress: None)
     assert catalogue.proposed is None
-    by_count = {(candidate.confidence, candidate.counts[0]): candidate.key for candidate in catalogue.candidates}
-    assert set(by_count) == {("certain", 27), ("certain", 1), ("question", 1)}
-    single = reader.load(catalogue, Selection(None, by_count["certain", 1]), lambda _progress: None)
+    # Two of a kidney, by their own words, and a photo that says nothing: each is asked about.
+    assert {candidate.confidence for candidate in catalogue.candidates} == {"question"}
+    by_count = {(candidate.counts[0], "KIDNEY" in candidate.label): candidate.key for candidate in catalogue.candidates}
+    assert set(by_count) == {(27, True), (1, True), (1, False)}
+    single = reader.load(catalogue, Selection(None, by_count[1, True]), lambda _progress: None)
+    assert any("another organ than the breast (kidney)" in problem.text for problem in single.problems)
     view = single.ultrasound[0]
     assert view.pixels.shape == (721, 997)
     assert view.spacing_mm == pytest.approx((0.0649, 0.0649), abs=1e-4)
     # The line with the name was rows 0 to 20 of 768, bright; the first rows of what is left are dark there.
-    cine = reader.load(catalogue, Selection(None, by_count["certain", 27]), lambda _progress: None)
+    cine = reader.load(catalogue, Selection(None, by_count[27, True]), lambda _progress: None)
     assert len(cine.ultrasound) == 27
     assert any(use.file == "GREYSCALE_CINE.zip/GREYSCALE_CINE.dcm" and use.used_as == "ultrasound views 1 to 27" for use in cine.files)

@@ -257,12 +257,12 @@ class SliceView(ImagePane):
 def breast_badge(session: Session, pictures: PlanePictures, cursor_mm: tuple[float, float, float]) -> tuple[str, QColor]:
     """Return which breast the cursor is in, told from patient coordinates: words and colour.
 
-    The midline is the one that the person set, else the scanner's x = 0. A volume too narrow to tell reads "unknown", and
-    so does one breast alone in a file that names no frame of reference: there nothing says where x = 0 is.
+    The midline is the one that the person set, else the scanner's x = 0. Where `shown_breasts` names none (a volume too narrow, one
+    breast alone in a file that does not say where x = 0 is) the badge reads "unknown".
     """
     middle, dce = session.choices.midline_mm, pictures.dce
     shown = shown_breasts(dce, middle)
-    if not shown or (len(shown) < 2 and middle is None and not dce.frame_of_reference):
+    if not shown:
         return "○ SIDE UNKNOWN|○ SIDE ?", RIGHT_BADGE
     left = cursor_mm[0] > (0.0 if middle is None else middle)  # LPS: x grows to the patient's left
     return ("● LEFT BREAST|● LEFT", LEFT_BADGE) if left else ("● RIGHT BREAST|● RIGHT", RIGHT_BADGE)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from breastai_gui.services.training_runs import RunError
 from breastai_model.recipe import RecipeError, preset
-from breastai_model.run_folder import Plan
+from breastai_model.plan import Plan
 
 if TYPE_CHECKING:
     from breastai_gui.services.cohort import Cohort

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from breastai_gui.services.cohort import Cohort
-    from breastai_model.run_folder import Plan
+    from breastai_model.plan import Plan
 
 log = logging.getLogger(__name__)
 

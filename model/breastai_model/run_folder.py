@@ -24,7 +24,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import tempfile
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -33,7 +32,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from filelock import FileLock, Timeout
 
-from breastai_model.recipe import Recipe
+from breastai_model.plan import Plan
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -42,72 +41,6 @@ if TYPE_CHECKING:
 
 StopWish = Literal["pause", "finish"]
 RunState = Literal["starting", "running", "finished", "stopped", "broken"]
-
-
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """What one run trains, and how. All that happens in a run follows from this and the cases.
-
-    Attributes
-    ----------
-    name
-        As the person called it; the weights carry it.
-    recipe
-        Preparation and network.
-    epochs, batch_size, learning_rate, weight_decay
-        Of Adam; the rate falls to zero along half a cosine.
-    validation_share
-        The share of the patients that is held out, whole patients at a time.
-    seed
-        Everything random follows from it.
-    device
-        "auto", "cpu", "cuda" or "mps".
-    precision
-        "float32", or "bfloat16" for the forward pass: faster on processors and cards made for it, far slower on others.
-    augment
-        Mirrored breasts and images, brightness: see `breastai_model.training.augment`.
-    drop_mri, drop_ultrasound, drop_view
-        Probability that a case is shown without MRI, without ultrasound (never both), and that a phase after contrast
-        or an angle is left out, while training.
-    """
-
-    name: str
-    recipe: Recipe
-    epochs: int = 40
-    batch_size: int = 6
-    learning_rate: float = 1e-3
-    weight_decay: float = 1e-4
-    validation_share: float = 0.2
-    seed: int = 1
-    device: str = "auto"
-    precision: Literal["float32", "bfloat16"] = "float32"
-    augment: bool = True
-    drop_mri: float = 0.2
-    drop_ultrasound: float = 0.2
-    drop_view: float = 0.1
-
-    def __post_init__(self) -> None:
-        if not re.fullmatch(r"[\w .,()+\-]{1,80}", self.name):
-            raise ValueError("The name of a model may hold letters, digits, spaces and . , ( ) + - _ only, at most 80.")
-        if self.epochs < 1 or self.batch_size < 1 or not 0 < self.learning_rate < 1 or self.weight_decay < 0:
-            raise ValueError("A plan needs at least one epoch, one case a batch and a learning rate between 0 and 1.")
-        if not 0 < self.validation_share < 1:
-            raise ValueError("The share of held-out patients must lie between 0 and 1.")
-        if self.drop_mri + self.drop_ultrasound > 1 or min(self.drop_mri, self.drop_ultrasound, self.drop_view) < 0 or self.drop_view >= 1:
-            raise ValueError("The shares of cases shown without a modality must lie between 0 and 1, together at most 1.")
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the plan as what `json.dumps` takes."""
-        values = {name: getattr(self, name) for name in self.__slots__}
-        return values | {"recipe": json.loads(self.recipe.to_json())}
-
-    @classmethod
-    def from_json(cls, values: Mapping[str, Any]) -> Plan:
-        """Return the plan of `to_json`. Raises ValueError on a field that is missing, unknown or out of range."""
-        try:
-            return cls(**{**values, "recipe": Recipe.from_json(json.dumps(values["recipe"]))})
-        except (KeyError, TypeError) as error:
-            raise ValueError("plan.json is not a plan of this version of the program.") from error
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,8 +10,9 @@ import time
 import numpy as np
 import pytest
 
+from breastai_model.plan import Plan
 from breastai_model.recipe import preset
-from breastai_model.run_folder import Epoch, Plan, RunFolder, replace_file
+from breastai_model.run_folder import Epoch, RunFolder, replace_file
 
 
 def plan(**changes) -> Plan:
@@ -39,7 +40,7 @@ def test_plan_and_cohort_come_back_as_written(run):
     [{"epochs": 0}, {"batch_size": 0}, {"learning_rate": 0.0}, {"validation_share": 1.0}, {"drop_mri": 0.7, "drop_ultrasound": 0.7}],
 )
 def test_a_plan_that_cannot_be_is_refused(changes):
-    with pytest.raises(ValueError, match=r"plan needs|share"):
+    with pytest.raises(ValueError, match=r"plan|share"):
         Plan(**{"name": "x", "recipe": preset("tiny"), **changes})
 
 

@@ -14,9 +14,10 @@ import torch
 from safetensors.torch import load_file
 
 from breastai_model.case import TASKS, InputsUsed, Labels
+from breastai_model.plan import Plan
 from breastai_model.prepare import Prepared
 from breastai_model.recipe import preset
-from breastai_model.run_folder import Plan, RunFolder
+from breastai_model.run_folder import RunFolder
 from breastai_model.training.augment import augmented, mirrored, rolled, without
 from breastai_model.training.checkpoint import CheckpointError, load_checkpoint, save_checkpoint
 from breastai_model.training.dataset import CaseFiles, case_arrays

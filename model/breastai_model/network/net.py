@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from breastai_model.prepare import Batch
     from breastai_model.recipe import Recipe
 
+SUBTRACTION_GAIN = 4.0
+"""Enhancement is a fraction of the signal; the factor gives both channels of the MRI encoder about the same spread."""
+
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Output:
@@ -60,7 +63,8 @@ class BreastNet(nn.Module):
         d = recipe.feature_width
         self.recipe = recipe
         channels = recipe.layout == "channels"
-        self.mri = ModalityStreams(3, recipe.phases if channels else 1, recipe)
+        derived = 2 if recipe.subtraction else 1
+        self.mri = ModalityStreams(3, derived * (recipe.phases if channels else 1), recipe)
         self.us = ModalityStreams(2, recipe.angles if channels else 1, recipe)
         self.merge_agnostic = nn.Linear(2 * d, d)
         self.merge_specific = nn.Linear(2 * d, d)
@@ -84,13 +88,17 @@ class BreastNet(nn.Module):
             after BN-ReLU, present views only; what it returns goes on through the network.
         """
         mri_views, us_views = batch.mri_present, batch.us_present  # (N, phase, side), (N, angle)
+        mri, us = (
+            self._derived(batch.mri, mri_views),
+            batch.us[:, :, None],
+        )  # (N, phase, side, channel, *space), (N, angle, channel, *space)
         if self.recipe.layout == "channels":
-            agnostic_mri, specific_mri, mri_seen = self._stacked(self.mri, batch.mri, mri_views, _of(tap, "mri"))
-            agnostic_us, specific_us, us_seen = self._stacked(self.us, batch.us[:, :, None], us_views[:, :, None], _of(tap, "us"))
+            agnostic_mri, specific_mri, mri_seen = self._stacked(self.mri, mri, mri_views, _of(tap, "mri"))
+            agnostic_us, specific_us, us_seen = self._stacked(self.us, us[:, :, None], us_views[:, :, None], _of(tap, "us"))
             agnostic_us, specific_us, us_seen = agnostic_us[:, :, 0], specific_us[:, :, 0], us_seen[:, :, 0]
         else:
-            agnostic_mri, specific_mri = self._each(self.mri, batch.mri, mri_views, _of(tap, "mri"))
-            agnostic_us, specific_us = self._each(self.us, batch.us, us_views, _of(tap, "us"))
+            agnostic_mri, specific_mri = self._each(self.mri, mri, mri_views, _of(tap, "mri"))
+            agnostic_us, specific_us = self._each(self.us, us, us_views, _of(tap, "us"))
             mri_seen, us_seen = mri_views, us_views
         # agnostic: (N, frame, side, d, g * g) and (N, frame, d, g * g); specific: (N, view, side, d) and (N, view, d)
         has_mri, has_us = mri_views.flatten(1).any(dim=1), us_views.any(dim=1)
@@ -109,19 +117,29 @@ class BreastNet(nn.Module):
         logits = torch.stack([head(joint) for head in self.heads.values()], dim=1)
         return Output(logits, fused, f_a_mri, f_a_us, f_s_mri, f_s_us)
 
+    def _derived(self, mri: Tensor, present: Tensor) -> Tensor:
+        """Return (N, phase, side, channel, *space): each phase, and with `Recipe.subtraction` its difference from the first.
+
+        The difference is 0 where the phase before contrast is absent.
+        """
+        if not self.recipe.subtraction:
+            return mri[:, :, :, None]
+        known = present[:, :1].reshape(len(mri), 1, 2, *(1,) * (mri.ndim - 3))
+        change = torch.where(known, (mri - mri[:, :1]) * SUBTRACTION_GAIN, 0.0)
+        return torch.stack([mri, change], dim=3)
+
     def _each(self, streams: ModalityStreams, images: Tensor, present: Tensor, tap: Tap | None) -> tuple[Tensor, Tensor]:
         """Encode every present view by itself; return (*views, d, g * g) and (*views, d), absent views 0."""
-        views = images[present][:, None]
-        agnostic, specific = self._encoded(streams, views, tap)
+        agnostic, specific = self._encoded(streams, images[present], tap)
         return _spread(agnostic[:, 0], present), _spread(specific, present)
 
     def _stacked(self, streams: ModalityStreams, images: Tensor, present: Tensor, tap: Tap | None) -> tuple[Tensor, Tensor, Tensor]:
-        """Encode the views (N, view, side, *space) of each side as channels.
+        """Encode the views (N, view, side, channel, *space) of each side as channels.
 
         Return (N, 4, side, d, g * g), (N, 1, side, d) and, (N, 4, side), which frames are present.
         """
         blank = present.reshape(*present.shape, *(1,) * (images.ndim - present.ndim))
-        stacked = torch.where(blank, images, 0.0).transpose(1, 2)
+        stacked = torch.where(blank, images, 0.0).transpose(1, 2).flatten(2, 3)
         sides = present.any(dim=1)
         agnostic, specific = self._encoded(streams, stacked[sides], tap)
         return _spread(agnostic, sides).transpose(1, 2), _spread(specific, sides)[:, None], sides[:, None].expand(-1, 4, -1)

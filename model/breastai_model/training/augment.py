@@ -16,8 +16,8 @@ import numpy as np
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from breastai_model.plan import Plan
     from breastai_model.prepare import Prepared
-    from breastai_model.run_folder import Plan
 
 GAMMA = (0.8, 1.25)
 """Exponents of brightness; narrower than nnU-Net's 0.7 to 1.5, since enhancement itself carries the answer here."""

@@ -28,9 +28,10 @@ import numpy as np
 import torch
 
 from breastai_model.phantom.patient import make_patient
+from breastai_model.plan import Plan
 from breastai_model.prepare import Prepared, prepare
 from breastai_model.recipe import preset
-from breastai_model.run_folder import Plan, RunFolder, replace_file
+from breastai_model.run_folder import RunFolder, replace_file
 from breastai_model.training.checkpoint import load_checkpoint
 from breastai_model.training.dataset import CaseFiles, case_arrays
 from breastai_model.training.evaluate import task_metrics

@@ -10,7 +10,7 @@ from breastai_model.weights import INTENDED_USE
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from breastai_model.run_folder import Plan
+    from breastai_model.plan import Plan
 
 
 def model_card(plan: Plan, result: Mapping[str, Any]) -> str:

@@ -12,7 +12,7 @@ from breastai_gui import __version__
 from breastai_gui.data.reader_process import Reader, ReadStopped
 from breastai_gui.data.study import ReadError, ReadProgress
 from breastai_gui.services.annotations import DCE
-from breastai_gui.services.assess import assess
+from breastai_gui.services.assess import assess, weighed
 from breastai_gui.services.demo_patient import demo_patient
 from breastai_gui.services.failures import log, log_failure, sentence_of
 from breastai_gui.services.jobs import Cancelled, Jobs, Task
@@ -162,6 +162,26 @@ class Application:
             done()
 
         return self._start(work, deliver, failed, lambda value: progressed(*value), "Assessing")
+
+    def weigh(self, session: Session, told: Callable[[str], None]) -> Task:
+        """Compute what each input added to the session's answers; `told` is called with "" when they hold it, else with why not."""
+        choices, assessments = session.choices, session.assessments
+
+        def work(task: Task) -> tuple[Assessment, ...]:
+            task.when_cancelled(self.predicting.stop)
+            try:
+                return weighed(session.study, choices, assessments, self.models, self.predicting, str(self.settings["device"]))
+            except PredictingStopped:
+                raise Cancelled from None
+            finally:
+                task.when_cancelled(_nothing)
+
+        def deliver(found: tuple[Assessment, ...]) -> None:
+            if self.session is session and session.assessments is assessments:
+                session.set_assessments(found)
+                told("")
+
+        return self._start(work, deliver, told, None, "Weighing the inputs")
 
     def export_report(self, session: Session, path: Path, done: Callable[[Path], None], failed: Callable[[str], None]) -> Task:
         """Write the report of the session as it is now; `done` is called once the file was read back."""

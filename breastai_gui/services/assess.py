@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import itertools
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from breastai_gui.services.breasts import shown_breasts
@@ -23,10 +23,13 @@ if TYPE_CHECKING:
     from breastai_gui.services.predicting import PredictingProcess
     from breastai_gui.services.session import Choices
     from breastai_model.case import InputsUsed, Prediction
+    from breastai_model.inference.predict import MapDepth
 
 Scope = Literal["joint", "mri", "ultrasound"]
 
 DEMONSTRATION_SENTENCE = "Demonstration model, learnt from made-up patients; these numbers say nothing about this patient"
+
+OUTSIDE_SENTENCE = "This exam is outside what the model has seen; its numbers may mean nothing"
 
 MOST_VIEWS = 12
 
@@ -81,6 +84,17 @@ class Assessment:
     def says_nothing(self) -> bool:
         """True when a demonstration model looked at a study that the phantom did not write: numbers stay hidden."""
         return self.trained_on == "synthetic" and not self.phantom
+
+    @property
+    def outside(self) -> tuple[str, ...]:
+        """Why the exam is unlike what the model has seen, one sentence each; empty when it is alike or nothing is known of it."""
+        verdict = self.prediction.distribution
+        return () if verdict is None or verdict.inside else verdict.reasons
+
+    @property
+    def withheld(self) -> bool:
+        """True when the numbers stay hidden until the reader asks for them."""
+        return self.says_nothing or bool(self.outside)
 
 
 class AssessError(Exception):
@@ -237,6 +251,7 @@ def assess(
     predicting: PredictingProcess,
     device: str = "auto",
     tell: Callable[[float, str], None] | None = None,
+    maps: MapDepth = "all",
 ) -> tuple[Assessment, ...]:
     """Ask the active model about a study: both modalities together, or each alone while a question is open.
 
@@ -252,6 +267,8 @@ def assess(
         "auto", "cuda", "mps" or "cpu".
     tell
         Called with the fraction that is done, 0 to 1, and what is being done.
+    maps
+        "all" heatmaps, those of the "last" stage, or "none".
 
     Raises
     ------
@@ -274,7 +291,7 @@ def assess(
                 alone = "" if scope == "joint" or len(cases) == 1 else f" ({SCOPE_WORDS[scope]})"
                 tell((number + fraction) / len(cases), text + alone)
 
-        prediction = predicting.predict(model, case, device, step)
+        prediction = predicting.predict(model, case, device, step, maps)
         answers.append(
             Assessment(
                 scope=scope,
@@ -292,6 +309,28 @@ def assess(
             )
         )
     return tuple(answers)
+
+
+def weighed(
+    study: Study, choices: Choices, assessments: tuple[Assessment, ...], models: Models, predicting: PredictingProcess, device: str = "auto"
+) -> tuple[Assessment, ...]:
+    """Return assessments with what each input added to their answers.
+
+    Raises
+    ------
+    AssessError
+        If the model in use is no longer the one that gave the answers.
+    PredictError
+        If the model gave no answer.
+    """
+    model = models.active()
+    if any(assessment.model_sha256 != model.sha256 for assessment in assessments):
+        raise AssessError("Another model is in use than the one that gave this answer: predict again first.")
+    found = []
+    for assessment in assessments:
+        contributions = predicting.contributions(model, case_of(study, choices, assessment.scope), device)
+        found.append(replace(assessment, prediction=replace(assessment.prediction, contributions=contributions)))
+    return tuple(found)
 
 
 def subject_of(study: Study, choices: Choices, scope: Scope, case: Case, inputs: InputsUsed) -> str:

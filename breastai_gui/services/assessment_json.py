@@ -9,7 +9,7 @@ import hashlib
 import json
 from typing import TYPE_CHECKING, Any
 
-from breastai_gui.services.assess import DEMONSTRATION_SENTENCE, chosen_phases, chosen_views, pre_phase, reading_side
+from breastai_gui.services.assess import DEMONSTRATION_SENTENCE, OUTSIDE_SENTENCE, chosen_phases, chosen_views, pre_phase, reading_side
 from breastai_gui.services.atomic import atomic_save
 from breastai_gui.services.questions import blocking_questions, open_questions
 from breastai_gui.services.ultrasound_angles import angle_of
@@ -38,8 +38,8 @@ def document(session: Session, version: str) -> dict[str, Any]:
     Returns
     -------
     dict
-        Probabilities are None where a demonstration model looked at a study that the phantom did not write and nobody
-        asked for its numbers.
+        Probabilities are None where a demonstration model looked at a study that the phantom did not write, or the exam lies
+        outside what the model has seen, and nobody asked for the numbers.
     """
     study, choices = session.study, session.choices
     questions = open_questions(study, choices)
@@ -135,7 +135,7 @@ def _mri(study: Study, choices: Choices) -> dict[str, Any] | None:
 
 def _assessment(assessment: Assessment, study: Study, choices: Choices) -> dict[str, Any]:
     prediction, inputs = assessment.prediction, assessment.prediction.inputs
-    hidden = assessment.says_nothing and not choices.show_numbers
+    hidden = assessment.withheld and not choices.show_numbers
     used_phases = [assessment.phases[index] for index in inputs.phases]
     used_views = [assessment.views[index] for index in inputs.angles]
     return {
@@ -144,11 +144,13 @@ def _assessment(assessment: Assessment, study: Study, choices: Choices) -> dict[
         "valid_for_patients": assessment.valid_for_patients,
         "notice": DEMONSTRATION_SENTENCE if assessment.says_nothing else None,
         "numbers_hidden": hidden,
+        "in_distribution": _distribution(assessment),
         "predictions": {
             task: {
                 "probability": None if hidden else round(answer.probability, 6),
                 "spread": None if hidden or answer.spread is None else [round(bound, 6) for bound in answer.spread],
                 "prediction_set": None if hidden or answer.prediction_set is None else list(answer.prediction_set),
+                "calibrated": answer.calibrated,
                 "threshold": answer.threshold,
                 "decision": None if hidden else answer.decision,
             }
@@ -168,6 +170,7 @@ def _assessment(assessment: Assessment, study: Study, choices: Choices) -> dict[
             "notes": list(inputs.notes),
         },
         "energy_share": {stream: round(float(share), 6) for stream, share in prediction.heatmaps.energy_share.items()},
+        "contributions": _contributions(assessment, hidden),
         "provenance": {
             "model": assessment.model_name,
             "model_version": assessment.model_version,
@@ -181,6 +184,40 @@ def _assessment(assessment: Assessment, study: Study, choices: Choices) -> dict[
             "made_at": assessment.made_at.isoformat(timespec="seconds"),
             "input_key": input_key(assessment, choices),
         },
+    }
+
+
+def _distribution(assessment: Assessment) -> dict[str, Any] | None:
+    """Return the verdict on whether the exam is like what the model has seen; None where the weights cannot say."""
+    verdict = assessment.prediction.distribution
+    if verdict is None:
+        return None
+    return {
+        "inside": verdict.inside,
+        "distance": None if verdict.distance is None else round(verdict.distance, 4),
+        "threshold": verdict.threshold,
+        "reasons": list(verdict.reasons),
+        "sentence": None if verdict.inside else f"{OUTSIDE_SENTENCE}.",
+    }
+
+
+def _contributions(assessment: Assessment, hidden: bool) -> dict[str, Any] | None:
+    """Return what each input added to the log-odds; None where it was not asked for or the numbers are hidden."""
+    found = assessment.prediction.contributions
+    if found is None or hidden:
+        return None
+
+    def by_task(numbers: tuple[float, ...]) -> dict[str, float]:
+        return {task: round(number, 4) for task, number in zip(TASKS, numbers, strict=True)}
+
+    return {
+        "unit": "log-odds",
+        "base": by_task(found.base),
+        "mri": None if found.mri is None else by_task(found.mri),
+        "ultrasound": None if found.ultrasound is None else by_task(found.ultrasound),
+        "phases": [{"phase": assessment.phases[index], **by_task(numbers)} for index, numbers in found.phases],
+        "views": [{"view": assessment.views[index], **by_task(numbers)} for index, numbers in found.angles],
+        "standard_error": round(found.angle_error, 4),
     }
 
 

@@ -11,13 +11,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from breastai_gui import __version__
+from breastai_gui.services import commands as further
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from breastai_gui.services.places import Places
 
-COMMANDS = ("window", "demo", "assess", "check", "train", "phantom")
+_OWN = ("window", "demo", "assess", "check", "train")
 INTERRUPTED = 130
 
 DESCRIPTION = (
@@ -35,9 +36,10 @@ exit codes: 0 done; 1 failed, one sentence says why; 2 wrong options; 3 a draft,
 def parse(arguments: Sequence[str]) -> argparse.Namespace:
     """Return the options; prints the help, the version or a complaint and raises SystemExit where that is what is asked."""
     given = list(arguments)
-    if not given or (given[0] not in COMMANDS and not given[0].startswith("-")):
+    if not given or (not given[0].startswith("-") and given[0] not in (*_OWN, *further.names())):
         given.insert(0, "window")
-    return _parser().parse_args(given)
+    # The window opens without a look at the options of what it will not do.
+    return _parser(() if given[0] == "window" else further.names()).parse_args(given)
 
 
 def run(options: argparse.Namespace) -> int:
@@ -72,12 +74,12 @@ def say(line: str) -> None:
 
 
 def _dispatch(options: argparse.Namespace, places: Places) -> int:
+    if options.command in further.names():
+        return further.command(options.command).run(options, places, say)
     if options.command == "train":
         from breastai_gui.services import training_worker
 
         return training_worker.main(options.run)
-    if options.command == "phantom":
-        return _phantom(options)
     from breastai_gui.services import headless
 
     if options.command == "check":
@@ -102,27 +104,13 @@ def _dispatch(options: argparse.Namespace, places: Places) -> int:
             lesion=options.lesion,
             show_numbers=options.show_numbers,
         ),
+        heatmaps=not options.no_heatmaps,
+        contributions=options.contributions,
     )
     return headless.run_assess(request, places, say)
 
 
-def _phantom(options: argparse.Namespace) -> int:
-    if options.patients is None:
-        from breastai_gui.services.demo import write_demo
-
-        write_demo(options.folder, options.seed)
-        return 0
-    if options.patients < 1:
-        complain("--patients takes a number of at least 1.")
-        return 2
-    from breastai_gui.services.phantom_cohort import TABLE, write_phantom_cohort
-
-    write_phantom_cohort(options.folder, options.patients, options.seed, lambda done, count: say(f"{done} of {count} patients written"))
-    say(f"For the training wizard: the folder {options.folder} and its table {TABLE}")
-    return 0
-
-
-def _parser() -> argparse.ArgumentParser:
+def _parser(names: Sequence[str]) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="breastai", description=DESCRIPTION, epilog=ENDING, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -146,23 +134,17 @@ def _parser() -> argparse.ArgumentParser:
     assess.add_argument("--series", type=_numbers, default=(), metavar="N[,M]", help="which dynamic series and ultrasound, from the list")
     assess.add_argument("--side", choices=("left", "right"), help="the breast of the tumour")
     assess.add_argument("--lesion", metavar="LABEL", help="the lesion, as the ultrasound names it, where it names several")
-    assess.add_argument("--show-numbers", action="store_true", help="print a demonstration model's numbers, which say nothing")
+    assess.add_argument("--show-numbers", action="store_true", help="print numbers that say nothing of this patient all the same")
+    assess.add_argument("--no-heatmaps", action="store_true", help="answer without heatmaps, in less than half the time")
+    assess.add_argument("--contributions", action="store_true", help="also compute what each modality, phase and angle adds")
 
     commands.add_parser("check", help="run the whole program on the demo patient and say how long each step took")
 
-    train = commands.add_parser("train", help="run or continue a training run")
-    train.add_argument("run", type=Path, help="the run's folder")
-
-    phantom = commands.add_parser("phantom", help="write a made-up patient as DICOM, or a cohort for the training wizard")
-    phantom.add_argument("folder", type=Path, help="where to write")
-    phantom.add_argument(
-        "--patients",
-        type=int,
-        metavar="N",
-        help="a cohort for the training wizard: N coarse patients, each in its own folder, with the table labels.csv; "
-        "without it one patient in full detail, the demo patient of that seed",
-    )
-    phantom.add_argument("--seed", type=int, default=1, help="the first patient's seed (1)")
+    for name in names:
+        further.command(name).add(commands)
+    if "train" not in names:
+        train = commands.add_parser("train", help="run or continue a training run")
+        train.add_argument("run", type=Path, help="the run's folder")
     return parser
 
 

@@ -13,7 +13,7 @@ from breastai_gui.data.reader_process import Reader
 from breastai_gui.data.study import Selection
 from breastai_gui.services import assessment_json
 from breastai_gui.services.application import log_identity, write_report
-from breastai_gui.services.assess import DEMONSTRATION_SENTENCE, AssessError, assess, chosen_views, plan_of
+from breastai_gui.services.assess import DEMONSTRATION_SENTENCE, OUTSIDE_SENTENCE, AssessError, assess, chosen_views, plan_of, weighed
 from breastai_gui.services.demo_patient import demo_patient, make_demo
 from breastai_gui.services.models import Models
 from breastai_gui.services.predicting import PredictingProcess
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     from breastai_gui.data.study import Candidate, Catalogue, Patient, Study
     from breastai_gui.services.places import Places
+    from breastai_model.inference.predict import MapDepth
 
     Say = Callable[[str], None]
 
@@ -56,6 +57,10 @@ class AssessRequest:
         Which dynamic series and ultrasound of several, counted from 1 in the printed list.
     choices
         What the person settled by options.
+    heatmaps
+        Whether heatmaps are made; without them the answer takes less than half the time.
+    contributions
+        Whether what each input adds is computed too; it takes about as long as an answer.
     """
 
     folder: Path
@@ -65,6 +70,8 @@ class AssessRequest:
     patient: int | None = None
     series: tuple[int, ...] = ()
     choices: Choices = field(default_factory=Choices)
+    heatmaps: bool = True
+    contributions: bool = False
 
 
 def run_assess(request: AssessRequest, places: Places, say: Say) -> int:
@@ -91,12 +98,19 @@ def run_assess(request: AssessRequest, places: Places, say: Say) -> int:
             log_identity(study, request.choices.same_patient, "by option")
         plan = plan_of(study, request.choices)
         if plan.scopes:
-            session.set_assessments(assess(study, request.choices, models, predicting, request.device))
+            maps: MapDepth = "all" if request.heatmaps else "none"
+            session.set_assessments(assess(study, request.choices, models, predicting, request.device, maps=maps))
+            if request.contributions:
+                session.set_assessments(weighed(study, request.choices, session.assessments, models, predicting, request.device))
     for assessment in session.assessments:
         say(f"Assessed: {SCOPE_WORDS[assessment.scope]}. {assessment.subject}.")
         if assessment.says_nothing:
             say(f"{DEMONSTRATION_SENTENCE}.")
-        if not assessment.says_nothing or request.choices.show_numbers:
+        if assessment.outside:
+            say(f"{OUTSIDE_SENTENCE}.")
+        for reason in assessment.outside:
+            say(f"  {reason}")
+        if not assessment.withheld or request.choices.show_numbers:
             say("  ".join(f"{TASK_WORDS[task]} {assessment.prediction.task(task).probability:.2f}" for task in TASKS))
         for note in (*assessment.prediction.inputs.notes, assessment.prediction.device_note):
             if note:

@@ -19,46 +19,79 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from breastai_model.case import Labels
+    from breastai_model.plan import Scenario
 
 TABLE = "labels.csv"
 
 
-def write_phantom_cohort(folder: Path, count: int, seed: int = 1, tell: Callable[[int, int], None] | None = None) -> None:
-    """Write `count` made-up patients as DICOM, one folder each, and `labels.csv` beside them.
+def write_phantom_cohort(
+    folder: Path,
+    count: int,
+    seed: int = 1,
+    tell: Callable[[int, int], None] | None = None,
+    *,
+    scenario: Scenario = "clinic",
+    grade_missing: int = 0,
+    processes: int = 1,
+) -> None:
+    """Write made-up patients as DICOM, one folder each, and `labels.csv` beside them.
 
     Parameters
     ----------
     folder
         Made where it is missing.
+    count
+        How many patients.
     seed
         Patient number n is the phantom of seed + n - 1.
     tell
-        Called with (patients written, count).
+        Called with (patients written, patients in all).
+    scenario
+        Where the answers come from (`breastai_model.phantom.scenarios`).
+    grade_missing
+        So many patients have no grade in the table.
+    processes
+        That write patients at once.
 
     Raises
     ------
+    CohortError
+        If more grades are missing than there are patients.
     OSError
         If the folder cannot be written.
     """
-    rows = []
-    for number in range(1, count + 1):
-        name = f"phantom-{number:03d}"
-        labels = _write_patient(folder / name, seed + number - 1)
-        rows.append((name, *_cells(labels, seed + number - 1)))
+    from breastai_model.phantom.parallel import each
+    from breastai_model.phantom.stored import CohortError
+
+    if grade_missing > count:
+        raise CohortError("No more grades can be missing than there are patients.")
+    jobs = [(folder / f"phantom-{number:03d}", seed + number - 1, scenario) for number in range(1, count + 1)]
+    if tell is not None:
+        tell(0, count)
+    folder.mkdir(parents=True, exist_ok=True)
+    rows: list[tuple[str, str, str, str]] = []
+    for row in each(_write_patient, jobs, processes, ordered=True):
+        rows.append(row)
         if tell is not None:
-            tell(number, count)
+            tell(len(rows), count)
+    chance = np.random.default_rng([seed, 1000])
+    for index in chance.permutation(count)[:grade_missing]:
+        name, node, _, ki67 = rows[index]
+        rows[index] = (name, node, "", ki67)
     text = io.StringIO(newline="")
     csv.writer(text).writerows([("patient", "lymph_node_metastasis", "grade", "ki67_percent"), *rows])
     atomic_save(folder / TABLE, lambda path: _write_text(path, text.getvalue()))
 
 
-def _write_patient(folder: Path, seed: int) -> Labels:
+def _write_patient(job: tuple[Path, int, Scenario]) -> tuple[str, str, str, str]:
+    """Write one patient and return its line of the table."""
     from breastai_gui.data.dicom_writer import Scan, write_phases, write_ultrasound
     from breastai_gui.services.demo import on_screen
     from breastai_model.phantom.kinetics import SEQUENCE
     from breastai_model.phantom.patient import make_patient
 
-    patient = make_patient(seed, "model")
+    folder, seed, scenario = job
+    patient = make_patient(seed, "model", scenario)
     case = patient.case
     if case.dce is None or case.dce_affine is None or case.dce_times_s is None or case.side is None:
         raise ValueError("The phantom made a patient without MRI or side; this is a fault of the program.")
@@ -68,7 +101,7 @@ def _write_patient(folder: Path, seed: int) -> Labels:
     spacing = next(spacing for spacing in case.ultrasound_spacing_mm if spacing is not None)
     screens = [on_screen(image, spacing, angle) for image, angle in zip(case.ultrasound, angles, strict=True)]
     write_ultrasound(folder / "ultrasound", seed, screens, angles, spacing, case.side)
-    return patient.labels
+    return (folder.name, *_cells(patient.labels, seed))
 
 
 def _cells(labels: Labels, seed: int) -> tuple[str, str, str]:

@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from multiprocessing.process import BaseProcess
 
     from breastai_gui.services.models import InstalledModel
-    from breastai_model.case import Case, Prediction
+    from breastai_model.case import Case, Contributions, Prediction
+    from breastai_model.inference.predict import MapDepth
 
 log = logging.getLogger(__name__)
 
@@ -57,7 +58,12 @@ class PredictingProcess:
             self._stopping = False
 
     def predict(
-        self, model: InstalledModel, case: Case, device: str = "auto", tell: Callable[[float, str], None] | None = None
+        self,
+        model: InstalledModel,
+        case: Case,
+        device: str = "auto",
+        tell: Callable[[float, str], None] | None = None,
+        maps: MapDepth = "all",
     ) -> Prediction:
         """Return the model's answer for a case; waits.
 
@@ -71,6 +77,8 @@ class PredictingProcess:
             "auto", "cuda", "mps" or "cpu".
         tell
             Called with a fraction 0 to 1 and what is being done. What it raises ends the process.
+        maps
+            "all" heatmaps, those of the "last" stage, or "none".
 
         Raises
         ------
@@ -79,13 +87,25 @@ class PredictingProcess:
         PredictingStopped
             If `stop` was called meanwhile.
         """
+        return self._ask(("predict", str(model.path), model.sha256, device, case, maps), tell)  # type: ignore[no-any-return]
+
+    def contributions(
+        self, model: InstalledModel, case: Case, device: str = "auto", tell: Callable[[float, str], None] | None = None
+    ) -> Contributions:
+        """Return what each input of a case adds to the model's answer; waits, and takes about as long as the answer did.
+
+        Parameters and errors are those of `predict`.
+        """
+        return self._ask(("contributions", str(model.path), model.sha256, device, case, "none"), tell)  # type: ignore[no-any-return]
+
+    def _ask(self, question: tuple[object, ...], tell: Callable[[float, str], None] | None) -> Any:
         self.start()
         with self._lock:
             pipe, process = self._pipe, self._process
         if pipe is None or process is None:
             raise PredictingStopped
         try:
-            send(pipe, (str(model.path), model.sha256, device, case))
+            send(pipe, question)
             while True:
                 wait([pipe, process.sentinel])
                 kind, value = receive(pipe)  # what came before the end is read first; then EOFError
@@ -93,7 +113,7 @@ class PredictingProcess:
                     if tell is not None:
                         tell(*value)
                 elif kind == "answer":
-                    return value  # type: ignore[no-any-return]
+                    return value
                 else:
                     raise PredictError(value)
         except (EOFError, OSError):
@@ -178,13 +198,18 @@ def _serve(pipe: Connection) -> None:
         import breastai_model.inference.predict as inference
 
         while True:
-            path, sha256, device, case = receive(pipe)
+            what, path, sha256, device, case, maps = receive(pipe)
             try:
                 if loaded is None or loaded[0] != (path, sha256, device):
                     send(pipe, ("progress", (0.0, "Reading the model")))
                     loaded = None
                     loaded = ((path, sha256, device), inference.Predictor(path, device=device, expected_sha256=sha256))
-                answer = loaded[1].predict(case, lambda fraction, text: send(pipe, ("progress", (fraction, text))))
+
+                def tell(fraction: float, text: str) -> None:
+                    send(pipe, ("progress", (fraction, text)))
+
+                predictor = loaded[1]
+                answer = predictor.predict(case, tell, maps) if what == "predict" else predictor.contributions(case, tell)
                 send(pipe, ("answer", answer))
             except Exception as error:  # noqa: BLE001  the border of a process: every failure must reach the person
                 loaded = None

@@ -277,7 +277,7 @@ def _ultrasound_sections(
 
 def _task_part(assessment: Assessment, choices: Choices, stream: Stream, images: tuple[KeyImage, ...]) -> tuple[Part, ...]:
     """Return one picture a question, with where its answer came from; nothing while the answers themselves are hidden."""
-    if not images or (assessment.says_nothing and not choices.show_numbers):
+    if not images or (assessment.withheld and not choices.show_numbers):
         return ()
     what = f"Task maps, {STREAM_WORDS[stream]}: where each answer came from"
     return (Words(what, "heading"), Pictures(images, 3, 46.0))

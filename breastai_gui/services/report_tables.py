@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from breastai_gui.services.annotations import DCE, measure
-from breastai_gui.services.assess import DEMONSTRATION_SENTENCE, chosen_phases, pre_phase, reading_side
+from breastai_gui.services.assess import DEMONSTRATION_SENTENCE, OUTSIDE_SENTENCE, chosen_phases, pre_phase, reading_side
+from breastai_gui.services.contribution_words import EXPLANATION, contribution_rows, error_words, signed
 from breastai_gui.services.kinetics import early_phase, late_phase
 from breastai_gui.services.plain_text import date_text, person_name
 from breastai_gui.services.report_contents import RESEARCH_SENTENCE, Table, Words
@@ -198,9 +199,14 @@ def answer_part(assessment: Assessment, show_numbers: bool) -> tuple[Part, ...]:
         parts.append(Words(f"{DEMONSTRATION_SENTENCE}.", "warning"))
     elif not assessment.valid_for_patients:
         parts.append(Words("Made-up patient of this program's own phantom, seen by a demonstration model that learnt from such.", "note"))
+    if assessment.outside:
+        parts.append(Words(f"{OUTSIDE_SENTENCE}.", "warning"))
+        parts += [Words(f"• {reason}", "note") for reason in assessment.outside]
+    elif assessment.prediction.distribution is not None:
+        parts.append(Words("Its pictures are like those that the model has seen.", "note"))
     header = ("Question", "Probability", "Model spread", "Answer", "Answers that remain possible")
     widths = (0.26, 0.14, 0.16, 0.22, 0.22)
-    if assessment.says_nothing and not show_numbers:
+    if assessment.withheld and not show_numbers:
         rows = tuple((TASK_WORDS[task], "hidden", "hidden", "hidden", "hidden") for task in TASKS)
         parts.append(Table(rows, widths, header))
         parts.append(Words("hidden: the numbers are printed only when the reader asks for them.", "note"))
@@ -209,12 +215,24 @@ def answer_part(assessment: Assessment, show_numbers: bool) -> tuple[Part, ...]:
     share = assessment.prediction.heatmaps.energy_share
     text = ", ".join(f"{STREAM_WORDS[name]} {100 * share.get(name, 0.0):.0f} %" for name in STREAM_WORDS)
     parts.append(Words(f"Share of the feature energy: {text}.", "note"))
-    return tuple(parts)
+    return (*parts, *contributions_part(assessment))
+
+
+def contributions_part(assessment: Assessment) -> tuple[Part, ...]:
+    """Return what each input added to the answers, where that was computed."""
+    rows = contribution_rows(assessment)
+    if not rows:
+        return ()
+    table = tuple((("– " if row.part else "") + row.name, *(signed(number) for number in row.numbers)) for row in rows)
+    header = ("Input", *(TASK_WORDS[task] for task in TASKS))
+    note = f"{EXPLANATION} {error_words(assessment)}".strip()
+    return (Words("What each input added", "heading"), Table(table, (0.25, 0.25, 0.25, 0.25), header), Words(note, "note"))
 
 
 def _answer(answer: TaskPrediction) -> tuple[str, str, str, str]:
     spread = "one model" if answer.spread is None else f"{answer.spread[0]:.2f} to {answer.spread[1]:.2f}"
-    possible = "not calibrated" if answer.prediction_set is None else " or ".join(answer.prediction_set) or "none"
+    none = "too few to say" if answer.calibrated else "not calibrated"
+    possible = none if answer.prediction_set is None else " or ".join(answer.prediction_set) or "none"
     return f"{answer.probability:.2f}", spread, f"{answer.decision} (threshold {answer.threshold:.2f})", possible
 
 

@@ -214,12 +214,12 @@ class MainWindow(QMainWindow):
         from breastai_gui.views.reading.reading_page import ReadingPage
 
         self._drop_page()
-        settings = self.application.settings
-        opacity = min(1.0, max(0.05, float(settings["heatmap_opacity"])))
+        opacity = min(1.0, max(0.05, float(self.application.settings["heatmap_opacity"])))
         self.page = page = ReadingPage(session, look)
         page.viewpoint.set(opacity=opacity)
         page.assessRequested.connect(self.predict)
         page.cancelRequested.connect(self.cancel_prediction)
+        page.assessment.weighRequested.connect(lambda: self.application.weigh(session, page.assessment.show_weighed))
         page.spoke.connect(self._words.setText)
         page.images.layoutChanged.connect(self._page_changed)
         follow(page.viewpoint.changed, self._looked)

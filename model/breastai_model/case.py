@@ -106,11 +106,13 @@ class TaskPrediction:
     spread
         Lowest and highest probability of an ensemble's members, or None; never called a confidence interval.
     prediction_set
-        The answers that remain possible at the recipe's coverage, or None when the weights carry no calibration.
+        The answers that remain possible at the calibration's coverage, or None where there are no sets; see `calibrated`.
     threshold
         From which probability the answer reads positive.
     decision
         "positive", "negative" or "not determined".
+    calibrated
+        Whether the weights carry a calibration. If so and `prediction_set` is None there were too few patients to say.
     """
 
     probability: float
@@ -118,6 +120,7 @@ class TaskPrediction:
     prediction_set: tuple[Literal["negative", "positive"], ...] | None
     threshold: float
     decision: Literal["positive", "negative", "not determined"]
+    calibrated: bool = False
 
     def __post_init__(self) -> None:
         if not (np.isfinite(self.probability) and 0.0 <= self.probability <= 1.0):
@@ -190,11 +193,65 @@ class InputsUsed:
     notes: tuple[str, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class InDistribution:
+    """Whether a case is like those that the model has seen; judged by pixels alone, never by tags.
+
+    Attributes
+    ----------
+    inside
+        False where any check failed or a distance lies above its threshold.
+    distance
+        The largest of the distances, each in units of its threshold; None where the weights carry no distribution and only
+        the inputs were checked.
+    threshold
+        1 in these units.
+    reasons
+        One sentence for each thing that is unlike; empty when inside.
+    """
+
+    inside: bool
+    distance: float | None
+    threshold: float
+    reasons: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Contributions:
+    """How much each input moved the answers, in log-odds: Shapley and Owen values over the inputs present.
+
+    Attributes
+    ----------
+    base
+        (task,): the log-odds before any input is known.
+    mri, ultrasound
+        (task,): what each modality adds; None where it is absent. base + mri + ultrasound is the answer's log-odds.
+    phases
+        Pairs of an index into `Case.dce` and (task,) numbers, which add up to `mri`; empty where phases cannot be told apart.
+    angles
+        Pairs of an index into `Case.ultrasound` and (task,) numbers, which add up to `ultrasound`; empty likewise.
+    angle_error
+        Largest standard error of an angle's number, from the sampled orders; 0 where they are exact.
+    seconds
+        How long it took.
+    """
+
+    base: tuple[float, ...]
+    mri: tuple[float, ...] | None
+    ultrasound: tuple[float, ...] | None
+    phases: tuple[tuple[int, tuple[float, ...]], ...]
+    angles: tuple[tuple[int, tuple[float, ...]], ...]
+    angle_error: float
+    seconds: float
+
+
 @dataclass(frozen=True, eq=False, slots=True)
 class Prediction:
     """What the model says of one case, and what it ran on.
 
     `device` is "cuda", "mps" or "cpu"; `device_note` says why it is not the one that was asked for, "" when it is.
+    `distribution` is None where the weights carry none and the checks of the inputs found nothing; `contributions` is None
+    until they are asked for.
     """
 
     lymph_node_metastasis: TaskPrediction
@@ -207,6 +264,8 @@ class Prediction:
     engine: str
     precision: str
     seconds: float
+    distribution: InDistribution | None = None
+    contributions: Contributions | None = None
 
     def task(self, name: Task) -> TaskPrediction:
         """Return the answer to that question."""

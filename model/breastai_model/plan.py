@@ -40,7 +40,8 @@ class LossPlan:
     lambda_compactness
         lambda_C.
     memory
-        Detached features per modality that L_C and the cross-covariance remember; 0: the batch alone.
+        Detached features per modality that the contrastive L_C and the cross-covariance remember; 0: the batch alone. The
+        Laplacian form sees the batch alone in any case.
     temperature
         tau of the contrastive form.
     neighbours

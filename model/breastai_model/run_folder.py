@@ -5,10 +5,13 @@
     runs/<name>/
         plan.json                what to train, and how: `Plan`
         cohort.json              which patient is which case number; the only file that names a folder
-        cases/0001.npz           one prepared case: arrays, labels and numbers, no identity
+        cases/0001.safetensors   one prepared case: arrays, labels and numbers, no identity; memory-mapped when read
         progress.jsonl           one line a case, batch, epoch or note
         checkpoint.safetensors   everything that is needed to go on; its state stands in the file's metadata
         best.safetensors         the network of the best epoch
+        ready                    all cases are prepared: further training processes wait for it
+        folds/0                  the run of one fold of a cross-validation, without cases of its own
+        predictions.json         the end: what was said of patients that were not learnt from
         result.json              the end: metrics
         model.safetensors        the end: weights with their recipe
         model_card.md            the end: what the model is, for people
@@ -25,12 +28,13 @@ from __future__ import annotations
 import json
 import os
 import tempfile
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from filelock import FileLock, Timeout
+from safetensors.numpy import save
 
 from breastai_model.plan import Plan
 
@@ -52,11 +56,15 @@ class Epoch:
     number
         From 1.
     train_loss, validation_loss
-        Mean over the cases; the validation loss is None without labels in the held-out cases.
+        L_cls, a mean over the cases; the validation loss is None without labels in the held-out cases.
     auc
         Task to AUC on the held-out cases, None where one of the two answers is missing there.
     best
-        True when no earlier epoch had a lower validation loss.
+        True when no earlier epoch was better in what the plan watches.
+    parts
+        Name in `breastai_model.training.objective.PARTS` to its mean over the epoch.
+    waiting_seconds
+        Of `seconds`, how long the network waited for cases to be loaded and augmented.
     """
 
     number: int
@@ -66,6 +74,8 @@ class Epoch:
     learning_rate: float
     seconds: float
     best: bool
+    parts: Mapping[str, float] = field(default_factory=dict)
+    waiting_seconds: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +94,7 @@ class Progress:
     notes: tuple[str, ...]
 
 
-def replace_file(path: Path, write: Callable[[Path], None]) -> None:
+def replace_file(path: Path, write: Callable[[Path], object]) -> None:
     """Write a file whole or not at all: beside it, to the disk, then in its place.
 
     A killed `torch.save` in place left an unreadable checkpoint in 8 of 8 trials, this in none (measured).
@@ -114,20 +124,36 @@ def replace_file(path: Path, write: Callable[[Path], None]) -> None:
 
 
 class RunFolder:
-    """The folder of one run: where each file is, and how it is read and written."""
+    """The folder of one run: where each file is, and how it is read and written.
 
-    def __init__(self, path: Path) -> None:
+    Parameters
+    ----------
+    path
+        The folder.
+    wishes
+        The folder in which somebody asks it to stop; its own where it is no part of another run.
+
+    Attributes
+    ----------
+    say
+        Called with each sentence that is noted for the person, for a trainer that also prints.
+    """
+
+    def __init__(self, path: Path, wishes: Path | None = None) -> None:
         self.path = path
+        self.say: Callable[[str], object] = _quiet
         self.cases = path / "cases"
         self.checkpoint = path / "checkpoint.safetensors"
         self.best = path / "best.safetensors"
         self.model = path / "model.safetensors"
+        self.folds = path / "folds"
         self.output = path / "output.txt"
         self._plan = path / "plan.json"
         self._cohort = path / "cohort.json"
         self._progress = path / "progress.jsonl"
         self._result = path / "result.json"
-        self._stop = path / "stop"
+        self._stop = (wishes or path) / "stop"
+        self._ready = path / "ready"
         self._lock = path / "lock"
 
     @property
@@ -157,37 +183,57 @@ class RunFolder:
     # -- cases ---------------------------------------------------------------------------------------------------------
     def case_path(self, number: int) -> Path:
         """Return the file of that case, numbered from 1."""
-        return self.cases / f"{number:04d}.npz"
+        return self.cases / f"{number:04d}.safetensors"
 
     def case_paths(self) -> tuple[Path, ...]:
         """Return the files of the prepared cases, in order of number."""
-        return tuple(sorted(self.cases.glob("[0-9]*.npz")))
+        return tuple(sorted(self.cases.glob("[0-9]*.safetensors"), key=lambda path: int(path.stem)))
 
     def write_case(self, number: int, arrays: Mapping[str, NDArray[Any]]) -> None:
-        """Write one prepared case."""
+        """Write one prepared case as safetensors, whole or not at all."""
+        whole = {name: np.array(values, order="C") for name, values in arrays.items()}
+        replace_file(self.case_path(number), lambda path: path.write_bytes(save(whole)))
 
-        def write(path: Path) -> None:
-            with path.open("wb") as file:
-                np.savez(file, allow_pickle=False, **arrays)
+    def tell_ready(self) -> None:
+        """Note that every case that can be prepared is prepared."""
+        replace_file(self._ready, lambda path: _write_text(path, "\n"))
 
-        replace_file(self.case_path(number), write)
+    def is_ready(self) -> bool:
+        """Return whether the cases are prepared."""
+        return self._ready.is_file()
 
     # -- progress ------------------------------------------------------------------------------------------------------
     def tell_preparing(self, done: int, total: int) -> None:
         """Note that `done` of `total` cases are prepared."""
         self._tell({"kind": "case", "done": done, "total": total})
 
-    def tell_batch(self, epoch: int, batch: int, batches: int, epochs: int, loss: float) -> None:
-        """Note one batch, both counted from 1."""
-        self._tell({"kind": "batch", "epoch": epoch, "batch": batch, "batches": batches, "epochs": epochs, "loss": loss})
+    def tell_batch(
+        self, epoch: int, batch: int, batches: int, epochs: int, loss: float | None, waiting: float = 0.0, computing: float = 0.0
+    ) -> None:
+        """Note one batch, both counted from 1.
+
+        Parameters
+        ----------
+        loss
+            L_cls, or None in an epoch that teaches the discriminators alone.
+        waiting, computing
+            Seconds that the network waited for the cases, and that it spent in forward, backward and optimiser.
+        """
+        line = {"kind": "batch", "epoch": epoch, "batch": batch, "batches": batches, "epochs": epochs, "loss": loss}
+        self._tell({**line, "waiting": round(waiting, 4), "computing": round(computing, 4)})
 
     def tell_epoch(self, epoch: Epoch) -> None:
         """Note one finished epoch."""
         self._tell({"kind": "epoch", **asdict(epoch)})
+        held_out = "" if epoch.validation_loss is None else f", held out {epoch.validation_loss:.3f}"
+        figures = ", ".join(f"AUC of {task.replace('_', ' ')} {value:.2f}" for task, value in epoch.auc.items() if value is not None)
+        took = f"{epoch.seconds:.1f} s, of which {epoch.waiting_seconds:.1f} s waiting for cases"
+        self.say(f"Epoch {epoch.number}: loss {epoch.train_loss:.3f}{held_out}{', ' * bool(figures)}{figures}; {took}.")
 
     def tell_note(self, text: str) -> None:
         """Note one sentence for the person, without a name or a path."""
         self._tell({"kind": "note", "text": text})
+        self.say(text)
 
     def progress(self) -> Progress:
         """Return how far the run has come. A line that is being written is left for the next look."""
@@ -202,10 +248,11 @@ class RunFolder:
             elif line["kind"] == "batch":
                 stage = "training"
                 done, total = (line["epoch"] - 1) * line["batches"] + line["batch"], line["epochs"] * line["batches"]
-                losses[line["epoch"] - 1 + line["batch"] / line["batches"]] = line["loss"]
+                if line["loss"] is not None:
+                    losses[line["epoch"] - 1 + line["batch"] / line["batches"]] = line["loss"]
             elif line["kind"] == "epoch":
                 # An epoch that was repeated after a kill replaces the first telling of it.
-                epochs[line["number"]] = Epoch(**{name: line[name] for name in Epoch.__slots__})
+                epochs[line["number"]] = Epoch(**{name: line[name] for name in Epoch.__slots__ if name in line})
             elif line["kind"] == "note":
                 notes.append(line["text"])
         return Progress(stage, done, total, tuple(epochs[n] for n in sorted(epochs)), tuple(sorted(losses.items())), tuple(notes))
@@ -302,6 +349,10 @@ class RunFolder:
         if not isinstance(values, dict):
             raise ValueError(f"The training run {self.name} is damaged: {path.name} is not what this program writes.")
         return values
+
+
+def _quiet(_sentence: str) -> None:
+    """Say nothing: what is noted is read from the folder."""
 
 
 def _write_text(path: Path, text: str) -> None:

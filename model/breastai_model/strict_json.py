@@ -10,6 +10,7 @@ from typing import Any, Literal, TypeVar
 
 T = TypeVar("T")
 LONGEST_TUPLE = 4096
+LARGEST_NUMBER = 1e300
 
 
 class StrictJsonError(ValueError):
@@ -49,7 +50,9 @@ def parsed(text: str, what: str, longest: int) -> Any:
         raise StrictJsonError(f"The {what} is longer than any {what} can be.")
     try:
         return json.loads(text, parse_constant=refuse)
-    except (json.JSONDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:
+        if isinstance(error, StrictJsonError):
+            raise
         raise StrictJsonError(f"The {what} is not valid JSON.") from error
 
 
@@ -76,7 +79,7 @@ def checked(kind: Any, value: Any, name: str, what: str) -> Any:
             raise wrong
         return tuple(checked(each, item, name, what) for each, item in zip(kinds, value, strict=True))
     if kind is float:
-        if type(value) not in (int, float):
+        if type(value) not in (int, float) or abs(value) > LARGEST_NUMBER:
             raise wrong
         return float(value)
     if kind in (int, str, bool):

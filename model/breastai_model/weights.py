@@ -1,7 +1,8 @@
 """Weights files: safetensors, with recipe, metrics and intended use as JSON inside. Nothing in them is ever run.
 
-A file is read once into memory and hashed; its header is checked against the network that its recipe describes before a
-tensor is made.
+Beside the network a file may hold a calibration (JSON), a distribution for the in-distribution check (JSON and tensors whose
+names begin with "distribution.") and the golden case's logits (JSON). A file is read once into memory and hashed; its header
+is checked against the network and the distribution that its texts describe before a tensor is made.
 """
 
 from __future__ import annotations
@@ -21,8 +22,22 @@ import safetensors
 import safetensors.torch
 import torch
 
+from breastai_model.calibration import LONGEST_JSON as LONGEST_CALIBRATION
+from breastai_model.calibration import Calibration, CalibrationError
+from breastai_model.case import TASKS
+from breastai_model.inference.golden import LONGEST_GOLDEN, golden_from_json, golden_logits, golden_to_json
+from breastai_model.inference.in_distribution import (
+    LONGEST_DISTRIBUTION,
+    PREFIX,
+    Distribution,
+    Law,
+    expected_arrays,
+    law_from_json,
+)
 from breastai_model.network.net import BreastNet
 from breastai_model.recipe import LONGEST_JSON, Recipe, RecipeError
+from breastai_model.run_folder import replace_file
+from breastai_model.strict_json import StrictJsonError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -58,6 +73,12 @@ class Weights:
         For people.
     sha256
         Of the whole file, 64 hexadecimal digits.
+    calibration
+        What its log-odds mean, or None: then probabilities are plain and there are no sets.
+    distribution
+        What it has seen, or None: then no distance is known.
+    golden
+        (task, 2) logits of its golden case in float64, or None in files from before there was one.
     """
 
     net: BreastNet
@@ -67,10 +88,51 @@ class Weights:
     version: str
     intended_use: str
     sha256: str
+    calibration: Calibration | None = None
+    distribution: Distribution | None = None
+    golden: list[list[float]] | None = None
 
 
-def save_weights(path: Path, net: BreastNet, recipe: Recipe, metrics: Mapping[str, Any], name: str, version: str) -> None:
+@dataclass(frozen=True, slots=True)
+class _Told:
+    """The texts of a file, checked."""
+
+    recipe: Recipe
+    metrics: dict[str, Any]
+    name: str
+    version: str
+    intended_use: str
+    calibration: Calibration | None
+    law: Law | None
+    golden: list[list[float]] | None
+
+
+def save_weights(
+    path: Path,
+    net: BreastNet,
+    recipe: Recipe,
+    metrics: Mapping[str, Any],
+    name: str,
+    version: str,
+    calibration: Calibration | None = None,
+    distribution: Distribution | None = None,
+) -> None:
     """Write a weights file. It appears whole or not at all.
+
+    Parameters
+    ----------
+    path
+        The file.
+    net, recipe
+        The network and what it was built from.
+    metrics
+        What training measured, as JSON values.
+    name, version
+        For people.
+    calibration
+        What the log-odds mean, where that was fitted.
+    distribution
+        What the model has seen, where that was fitted.
 
     Raises
     ------
@@ -92,16 +154,20 @@ def save_weights(path: Path, net: BreastNet, recipe: Recipe, metrics: Mapping[st
         "version": version,
         "intended_use": INTENDED_USE,
     }
+    golden = golden_logits(net)
+    if all(math.isfinite(value) for pair in golden for value in pair):
+        told["golden"] = golden_to_json(golden)
+    if calibration is not None:
+        told["calibration"] = calibration.to_json()
+    if distribution is not None:
+        told["distribution"] = distribution.to_json()
+        tensors |= {PREFIX + key: torch.from_numpy(value.copy()) for key, value in distribution.arrays.items()}
     data = safetensors.torch.save(tensors, metadata=told)
-    beside = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        with beside.open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        beside.replace(path)
-    finally:
-        beside.unlink(missing_ok=True)
+    replace_file(path, lambda beside: _write(beside, data))
+
+
+def _write(path: Path, data: bytes) -> None:
+    path.write_bytes(data)
 
 
 def read_weights(path: Path | str, expected_sha256: str | None = None) -> Weights:
@@ -137,22 +203,38 @@ def read_weights(path: Path | str, expected_sha256: str | None = None) -> Weight
         raise WeightsError(
             f"The model file is damaged (sha256 {sha256[:12]}… instead of {expected_sha256[:12]}…): install the model again."
         )
-    recipe, told = _check(io.BytesIO(data), len(data))
+    told = _check(io.BytesIO(data), len(data))
     try:
         tensors = safetensors.torch.load(data)
     except safetensors.SafetensorError as error:
         raise WeightsError(NOT_SAFETENSORS) from error
     if not all(bool(torch.isfinite(tensor).all()) for tensor in tensors.values()):
         raise WeightsError("The model file holds weights that are no numbers: it cannot be used.")
+    arrays = {key.removeprefix(PREFIX): tensors.pop(key).float().numpy() for key in list(tensors) if key.startswith(PREFIX)}
+    try:
+        distribution = None if told.law is None else Distribution(told.law, arrays)
+    except StrictJsonError as error:
+        raise WeightsError(f"The model file cannot be used: {error}") from error
     with torch.device("meta"):
-        net = BreastNet(recipe)
+        net = BreastNet(told.recipe)
     net.load_state_dict({key: value.float() if value.is_floating_point() else value for key, value in tensors.items()}, assign=True)
     net.requires_grad_(requires_grad=False).eval()
-    return Weights(net, recipe, json.loads(told["metrics"]), told["name"], told["version"], told["intended_use"], sha256)
+    return Weights(
+        net,
+        told.recipe,
+        told.metrics,
+        told.name,
+        told.version,
+        told.intended_use,
+        sha256,
+        told.calibration,
+        distribution,
+        told.golden,
+    )
 
 
-def _check(file: IO[bytes], size: int) -> tuple[Recipe, dict[str, str]]:
-    """Return the recipe and the texts of an open file whose header fits them, having read no further than the header."""
+def _check(file: IO[bytes], size: int) -> _Told:
+    """Return what an open file says of itself, its header fitting it, having read no further than the header."""
     header = _header(file, size)
     told = header.pop("__metadata__", None)
     if not isinstance(told, dict) or told.get("format") != FORMAT:
@@ -160,19 +242,26 @@ def _check(file: IO[bytes], size: int) -> tuple[Recipe, dict[str, str]]:
     for key, longest in (("recipe", LONGEST_JSON), ("metrics", LONGEST_METRICS), ("name", 80), ("version", 80), ("intended_use", 400)):
         if not isinstance(told.get(key), str) or len(told[key]) > longest:
             raise WeightsError(f"The model file has no proper {key.replace('_', ' ')}: it cannot be used.")
+    for key, longest in (("calibration", LONGEST_CALIBRATION), ("distribution", LONGEST_DISTRIBUTION), ("golden", LONGEST_GOLDEN)):
+        if key in told and (not isinstance(told[key], str) or len(told[key]) > longest):
+            raise WeightsError(f"The model file has no proper {key}: it cannot be used.")
     if not _NAME.fullmatch(told["name"]) or not _NAME.fullmatch(told["version"]):
         raise WeightsError("The model's name or version holds signs that do not belong there.")
     try:
-        if not isinstance(json.loads(told["metrics"]), dict):
-            raise WeightsError("The model file has no proper metrics: it cannot be used.")
+        metrics = json.loads(told["metrics"])
     except (ValueError, RecursionError) as error:
         raise WeightsError("The model file has no proper metrics: it cannot be used.") from error
+    if not isinstance(metrics, dict):
+        raise WeightsError("The model file has no proper metrics: it cannot be used.")
     try:
         recipe = Recipe.from_json(told["recipe"])
-    except RecipeError as error:
+        calibration = Calibration.from_json(told["calibration"]) if "calibration" in told else None
+        law = law_from_json(told["distribution"]) if "distribution" in told else None
+        golden = golden_from_json(told["golden"], len(TASKS)) if "golden" in told else None
+    except (RecipeError, CalibrationError, StrictJsonError) as error:
         raise WeightsError(f"The model file cannot be used: {error}") from error
-    _fits(header, recipe)
-    return recipe, told
+    _fits(header, recipe, law)
+    return _Told(recipe, metrics, told["name"], told["version"], told["intended_use"], calibration, law, golden)
 
 
 def _header(file: IO[bytes], size: int) -> dict[str, Any]:
@@ -211,9 +300,11 @@ def _counts(value: Any) -> list[int] | None:
     return None
 
 
-def _fits(header: Mapping[str, Any], recipe: Recipe) -> None:
-    """Refuse tensors that the recipe's network does not have, or has in another shape or kind."""
-    expected = expected_tensors(recipe)
+def _fits(header: Mapping[str, Any], recipe: Recipe, law: Law | None) -> None:
+    """Refuse tensors that the recipe's network and the distribution do not have, or have in another shape or kind."""
+    expected = dict(expected_tensors(recipe))
+    if law is not None:
+        expected |= {PREFIX + key: (shape, True) for key, shape in expected_arrays(law).items()}
     odd = sorted(set(header) ^ set(expected))
     if odd:
         what = "is missing" if odd[0] in expected else "is not part of the network"

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from breastai_model.case import MAP_KINDS, STREAMS, TASKS
-from breastai_model.inference.heatmap import Recorder, StreamMaps, averaged, enlarged, normalised, put_back, read_maps
+from breastai_model.inference.heatmap import LAST_STAGE, Recorder, StreamMaps, averaged, enlarged, normalised, put_back, read_maps
 from breastai_model.network.resnet_v2 import Stage, Stem
 from breastai_model.prepare import collate, prepare
 from breastai_model.recipe import preset
@@ -64,30 +64,42 @@ def test_maps_are_as_defined() -> None:
     kept: dict[tuple[str, str, int], torch.Tensor] = {}
 
     def tap(modality: str, branch: str, stage: int, activation: torch.Tensor) -> torch.Tensor:
-        if stage > 1:
-            activation.retain_grad()
-            kept[modality, branch, stage] = activation
+        activation.retain_grad()
+        kept[modality, branch, stage] = activation
         return activation
 
     logits = net.requires_grad_(requires_grad=True)(batch, tap).logits[0]
     (logits[2, 1] - logits[2, 0]).backward()
     for branch in ("agnostic", "specific"):
         feature_mri, task_mri, feature_us, task_us = 0, 0, 0, 0
-        for stage in (2, 3, 4):
+        for stage, weight, of_task in ((1, 0.4, 0.0), (2, 0.3, 3 / 6), (3, 0.2, 2 / 6), (4, 0.1, 1 / 6)):
             a = kept["mri", branch, stage]
             feature = a.norm(dim=1).reshape(4, 2, *a.shape[2:]).mean(dim=0)
             task = (a * a.grad).sum(dim=1).relu().reshape(4, 2, *a.shape[2:]).mean(dim=0)
             strides = (2 ** (stage - 1), 2 ** (stage + 1), 2 ** (stage + 1))
-            feature_mri += normalised(enlarged(feature, TINY.mri_shape, strides)[None].detach())[0] / 3
-            task_mri += normalised(enlarged(task, TINY.mri_shape, strides)[None].detach())[0] / 3
+            feature_mri += normalised(enlarged(feature, TINY.mri_shape, strides)[None].detach())[0] * weight
+            task_mri += normalised(enlarged(task, TINY.mri_shape, strides)[None].detach())[0] * of_task
             b = kept["us", branch, stage]
-            feature_us += normalised(enlarged(b.norm(dim=1), TINY.us_shape, strides[1:])[None].detach())[0] / 3
-            task_us += normalised(enlarged((b * b.grad).sum(dim=1).relu(), TINY.us_shape, strides[1:])[None].detach())[0] / 3
+            feature_us += normalised(enlarged(b.norm(dim=1), TINY.us_shape, strides[1:])[None].detach())[0] * weight
+            task_us += normalised(enlarged((b * b.grad).sum(dim=1).relu(), TINY.us_shape, strides[1:])[None].detach())[0] * of_task
         assert np.allclose(maps.mri[branch][0], feature_mri, atol=1e-4)
         assert np.allclose(maps.mri[branch][3], task_mri, atol=1e-4)
         assert np.allclose(maps.us[branch][0], feature_us, atol=1e-4)
         assert np.allclose(maps.us[branch][3], task_us, atol=1e-4)
     assert maps.us["agnostic"].shape == (4, 10, 32, 32)
+
+
+def test_last_stage_maps_are_those_of_the_last_stage_alone() -> None:
+    net, batch = a_net().requires_grad_(requires_grad=False), a_batch(1)
+    _, last = read_maps(net, batch, stages=LAST_STAGE)
+    recorder = Recorder(LAST_STAGE)
+    with torch.enable_grad():
+        logits = net(batch, recorder).logits[0]
+    a = recorder.activations["us", "specific", 4]
+    (gradient,) = torch.autograd.grad(logits[0, 1] - logits[0, 0], a)
+    feature, task = a.detach().norm(dim=1), (a.detach() * gradient).sum(dim=1).relu()
+    for kind, values in ((0, feature), (1, task)):
+        assert np.allclose(last.us["specific"][kind], normalised(enlarged(values[None], TINY.us_shape, (32, 32)))[0], atol=1e-5)
 
 
 def test_normalising_divides_by_the_percentile() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import lru_cache
 from typing import Any
 
 import pytest
@@ -19,6 +20,7 @@ def count(module: nn.Module) -> int:
     return sum(parameter.numel() for parameter in module.parameters())
 
 
+@lru_cache
 def built(name: str, **changes: Any) -> BreastNet:
     with torch.device("meta"):
         return BreastNet(preset(name, **({"head": "linear"} | changes)))
@@ -98,7 +100,29 @@ def all_of(output: Output) -> torch.Tensor:
     return torch.cat(parts, dim=1)
 
 
-LAYOUTS = [{}, {"layout": "channels"}, {"head_inputs": "full", "temporal_strides": (1, 2)}]
+def test_the_difference_from_the_phase_before_contrast_costs_the_first_convolution_alone() -> None:
+    """One more input channel a phase, in the MRI stem only, for every preset and layout."""
+    for name, kernel in (("paper", 7), ("compact", 5), ("tiny", 5)):
+        for layout, phases in (("sequence", 1), ("channels", 5)) if name != "paper" else (("sequence", 1),):
+            plain, both = built(name, layout=layout), built(name, layout=layout, subtraction=True)
+            assert count(both) - count(plain) == phases * plain.recipe.width * 3 * kernel * kernel
+            assert count(both) - count(plain) == count(both.mri.stem) - count(plain.mri.stem)
+
+
+def test_all_inputs_in_the_heads_cost_their_rows() -> None:
+    """`head_inputs` "full": 5d instead of 3d into each of the three heads."""
+    for name, d in (("paper", 512), ("compact", 128), ("tiny", 64)):
+        assert count(built(name, head_inputs="full")) - count(built(name)) == 3 * (2 * d) * 2
+
+
+LAYOUTS = [
+    {},
+    {"subtraction": True},
+    {"layout": "channels"},
+    {"layout": "channels", "subtraction": True},
+    {"head_inputs": "full", "temporal_strides": (1, 2)},
+]
+SMALL: dict[str, Any] = {"mri_shape": (4, 16, 16), "us_shape": (16, 16)}
 
 
 @pytest.mark.parametrize("changes", LAYOUTS)
@@ -114,7 +138,9 @@ def test_shapes_and_three_answers(changes: dict[str, Any]) -> None:
 
 def absent(batch: Batch, what: str) -> Batch:
     mri, us = batch.mri_present.clone(), batch.us_present.clone()
-    if what == "phase 3":
+    if what == "phase 1":
+        mri[:, 0] = False
+    elif what == "phase 3":
         mri[:, 2] = False
     elif what == "second breast":
         mri[:, :, 1] = False
@@ -127,11 +153,10 @@ def absent(batch: Batch, what: str) -> Batch:
     return replace(batch, mri_present=mri, us_present=us)
 
 
-@pytest.mark.parametrize("what", ["phase 3", "second breast", "angles", "mri", "ultrasound"])
-@pytest.mark.parametrize("changes", LAYOUTS)
-@pytest.mark.parametrize("training", [False, True])
+@pytest.mark.parametrize("what", ["phase 1", "phase 3", "second breast", "angles", "mri", "ultrasound"])
+@pytest.mark.parametrize(("changes", "training"), [*((changes, False) for changes in LAYOUTS), (LAYOUTS[1], True), (LAYOUTS[3], True)])
 def test_whatever_stands_in_an_absent_array_the_output_is_identical(what: str, changes: dict[str, Any], training: bool) -> None:
-    recipe = preset("tiny", dropout=0.0, **changes)
+    recipe = preset("tiny", dropout=0.0, **SMALL, **changes)
     batch = absent(a_batch(2, recipe), what)
     junk = replace(
         batch,
@@ -166,21 +191,53 @@ def test_each_input_matters_and_time_has_a_direction() -> None:
             assert (net(other).logits - here).abs().max() > 1e-6
 
 
-def test_batches_of_one_and_six_agree_and_companions_do_not_matter() -> None:
-    net, batch = a_net(), a_batch(6)
+@pytest.mark.parametrize("changes", [{"subtraction": True}, {"layout": "channels", "head_inputs": "full"}])
+def test_batches_of_1_6_and_32_agree_and_companions_do_not_matter(changes: dict[str, Any]) -> None:
+    recipe = preset("tiny", **SMALL, **changes)
+    net, batch = a_net(recipe), a_batch(32, recipe)
+    batch.us_present[3], batch.mri_present[4], batch.mri_present[5, 1] = False, False, False
+
+    def at(members: slice) -> torch.Tensor:
+        return all_of(net(Batch(batch.mri[members], batch.mri_present[members], batch.us[members], batch.us_present[members])))
+
     with torch.inference_mode():
-        together = all_of(net(batch))
-        others = all_of(
-            net(replace(batch, mri=torch.cat([batch.mri[:1], batch.mri[1:].flip(3)]), us=torch.cat([batch.us[:1], batch.us[1:].flip(1)])))
+        together = at(slice(0, 32))
+        sixes = torch.cat([at(slice(start, start + 6)) for start in range(0, 30, 6)])
+        alone = torch.cat([at(slice(n, n + 1)) for n in range(8)])
+        companions = replace(
+            batch, mri=torch.cat([batch.mri[:1], batch.mri[1:].flip(3)]), us=torch.cat([batch.us[:1], batch.us[1:].flip(1)])
         )
-        alone = torch.cat(
-            [
-                all_of(net(Batch(batch.mri[n : n + 1], batch.mri_present[n : n + 1], batch.us[n : n + 1], batch.us_present[n : n + 1])))
-                for n in range(6)
-            ]
-        )
+        others = all_of(net(companions))
     assert torch.equal(together[0], others[0])
-    assert (together - alone).abs().max() < 1e-5
+    assert (together[:30] - sixes).abs().max() <= 1e-5
+    assert (together[:8] - alone).abs().max() <= 1e-5
+
+
+def test_activations_computed_again_change_nothing_and_are_not_kept() -> None:
+    """Gradients and every batch norm's statistics are bitwise those of a pass that keeps all activations."""
+    recipe = preset("tiny", **SMALL, dropout=0.0, depths=(2, 2, 1, 2))
+    plain, again = a_net(recipe).train(), a_net(recipe).train()
+    again.checkpoint_activations = True
+    assert (plain.checkpoint_activations, again.checkpoint_activations) == (False, True)
+    kept = []
+    for net in (plain, again):
+        sizes: dict[int, int] = {}
+
+        def pack(tensor: torch.Tensor, sizes: dict[int, int] = sizes) -> torch.Tensor:
+            sizes[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
+            return tensor
+
+        with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+            output = net(a_batch(2, recipe))
+        kept.append(sum(sizes.values()))
+        output.logits.square().sum().backward()
+    assert all(torch.equal(*pair) for pair in zip(plain.state_dict().values(), again.state_dict().values(), strict=True))
+    for one, other in zip(plain.parameters(), again.parameters(), strict=True):
+        assert (one.grad is None) == (other.grad is None)
+        assert one.grad is None or other.grad is None or torch.equal(one.grad, other.grad)
+    assert kept[1] < 0.7 * kept[0]
+    assert {norm.num_batches_tracked.item() for norm in again.modules() if isinstance(norm, nn.modules.batchnorm._BatchNorm)} == {1}
+    assert {norm.momentum for norm in again.modules() if isinstance(norm, nn.modules.batchnorm._BatchNorm)} == {0.1}
 
 
 def test_the_same_input_gives_the_same_bits() -> None:
@@ -196,9 +253,9 @@ def test_gradients_reach_every_weight_that_the_losses_use() -> None:
     (output.logits.square().sum() + output.agnostic_mri.sum() + output.agnostic_us.sum()).backward()
     silent = [name for name, weight in net.named_parameters() if weight.grad is None or not weight.grad.any()]
     assert [name for name in silent if not name.startswith("discriminators")] == []
-    projected_mri, projected_us, modality = net.discriminators(output.specific_mri, output.specific_us, output.agnostic_us)
-    assert projected_mri.shape == projected_us.shape == (2, 64)
-    assert modality.shape == (2, 2)
+    adversary = net.discriminators
+    assert adversary.project_mri(output.specific_mri).shape == adversary.project_ultrasound(output.specific_us).shape == (2, 64)
+    assert adversary.modality(output.agnostic_us).shape == (2, 2)
 
 
 def test_a_batch_of_one_can_be_trained_on() -> None:

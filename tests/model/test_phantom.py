@@ -7,8 +7,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from breastai_model.case import TASKS
-from breastai_model.phantom import kinetics, labels
+from breastai_model.phantom import kinetics
 from breastai_model.phantom.patient import PhantomPatient, make_patient
 
 
@@ -185,21 +184,3 @@ def test_tofts_without_leak_back_accumulates_the_plasma_curve() -> None:
     area = np.trapezoid(kinetics.plasma_concentration(grid - kinetics.ARRIVAL_S), grid) / 60 * 0.3
     assert kinetics.tissue_concentration(tissue, [300.0])[0] == pytest.approx(area, rel=0.02)
     assert kinetics.tissue_concentration(tissue, [-60.0, 0.0]).max() == 0
-
-
-def test_labels_have_the_papers_prevalence_and_follow_their_law() -> None:
-    patients = [(labels.draw_latents(seed), seed) for seed in range(2000)]
-    drawn = [labels.draw_labels(seed, latents) for latents, seed in patients]
-    for task, expected in (("lymph_node_metastasis", 199 / 502), ("high_grade", 202 / 502), ("high_ki67", 230 / 502)):
-        answers = np.array([getattr(one, task) for one in drawn])
-        assert answers.mean() == pytest.approx(expected, abs=0.035)  # three standard errors
-        for name in labels.LATENT_NAMES:
-            values = np.array([getattr(latents, name) for latents, _ in patients])
-            correlation = np.corrcoef(values, answers)[0, 1]
-            if name in labels.EFFECTS[task]:
-                assert correlation > 0.2
-            else:
-                assert abs(correlation) < 0.08
-    values = np.array([[getattr(latents, name) for name in labels.LATENT_NAMES] for latents, _ in patients])
-    assert np.abs(np.corrcoef(values.T) - np.eye(len(labels.LATENT_NAMES))).max() < 0.08
-    assert set(labels.EFFECTS) == set(TASKS)

@@ -9,14 +9,15 @@ import numpy as np
 import pytest
 import torch
 
+from breastai_model.calibration import Calibration, ScopeCalibration, TaskCalibration
 from breastai_model.case import TASKS
 from breastai_model.inference import devices
 from breastai_model.inference.devices import choose_device, physical_cores, runs_on, set_threads
-from breastai_model.inference.predict import PredictError, Predictor, fold_norms
+from breastai_model.inference.predict import PredictError, Predictor
 from breastai_model.prepare import collate, prepare
 from breastai_model.recipe import preset
 from breastai_model.weights import WeightsError, save_weights
-from model_cases import a_batch, a_case, a_net, a_weights_file, without_mri, without_ultrasound
+from model_cases import a_case, a_net, a_weights_file, without_mri, without_ultrasound
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -103,6 +104,50 @@ def test_threshold_and_temperature_come_from_the_recipe(tmp_path: Path, predicto
     assert prediction.high_ki67.prediction_set is None
 
 
+def calibrated(folder: Path, **tasks: TaskCalibration) -> Predictor:
+    scope = ScopeCalibration(**tasks)
+    path = folder / "calibrated.safetensors"
+    save_weights(path, a_net(), TINY, {}, "calibrated", "1", Calibration(coverage=0.9, both=scope))
+    return Predictor(path, device="cpu")
+
+
+def test_a_calibration_gives_temperature_threshold_and_sets_by_scope(tmp_path: Path, predictor: Predictor) -> None:
+    plain = probabilities(predictor.predict(a_case(), maps="none"))
+    low, high = plain[0] - 0.01, plain[0] + 0.01
+    counts = {"patients": 300, "negatives": 150, "positives": 150}
+    both = TaskCalibration(1.0, low, negative_quantile=high, positive_quantile=1 - low, **counts)
+    only = TaskCalibration(2.0, 0.5, negative_quantile=1.0, positive_quantile=0.01, **counts)
+    none = TaskCalibration(1.0, 0.5, negative_quantile=0.01, positive_quantile=0.01, **counts)
+    model = calibrated(tmp_path, lymph_node_metastasis=both, high_grade=only, high_ki67=none)
+    found = model.predict(a_case(), maps="none")
+    assert found.lymph_node_metastasis.prediction_set == ("negative", "positive")
+    assert found.lymph_node_metastasis.decision == "not determined", "although the probability lies above the threshold"
+    assert found.lymph_node_metastasis.threshold == low
+    assert (found.high_grade.prediction_set, found.high_grade.decision) == (("negative",), "negative")
+    odds = np.log(plain[1] / (1 - plain[1])) / 2
+    assert found.high_grade.probability == pytest.approx(1 / (1 + np.exp(-odds)), abs=1e-6)
+    assert (found.high_ki67.prediction_set, found.high_ki67.decision) == ((), "not determined")
+    alone = model.predict(without_ultrasound(), maps="none")
+    assert alone.lymph_node_metastasis.prediction_set is None, "too few to say: nothing was fitted for MRI alone"
+    assert alone.lymph_node_metastasis.threshold == 0.5
+    unknown = model.predict(a_case(side=None), maps="none").lymph_node_metastasis
+    in_set = {
+        name
+        for name, value, limit in (("negative", unknown.probability, high), ("positive", 1 - unknown.probability, 1 - low))
+        if value <= limit
+    }
+    assert set(unknown.prediction_set) == in_set, "of the mean over both orders"
+
+
+def test_heatmaps_are_left_out_on_request(predictor: Predictor) -> None:
+    none, last, whole = (predictor.predict(a_case(), maps=maps) for maps in ("none", "last", "all"))
+    assert probabilities(none) == pytest.approx(probabilities(whole), abs=1e-6)
+    assert none.heatmaps.mri_agnostic is None
+    assert not any(none.heatmaps.energy_share.values())
+    assert last.heatmaps.mri_agnostic.shape == whole.heatmaps.mri_agnostic.shape
+    assert not np.array_equal(last.heatmaps.mri_agnostic, whole.heatmaps.mri_agnostic)
+
+
 def test_w7_a_result_that_is_no_number_is_never_shown(tmp_path: Path) -> None:
     net = a_net()
     with torch.no_grad():
@@ -114,17 +159,25 @@ def test_w7_a_result_that_is_no_number_is_never_shown(tmp_path: Path) -> None:
         Predictor(path, device="cpu").predict(a_case())
 
 
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_w7_one_logit_that_is_no_number_is_enough(tmp_path: Path, value: float) -> None:
+    """Injected at one head by torch's own hook: neither probabilities, nor contributions, nor a 0 % are shown."""
+    predictor = Predictor(a_weights_file(tmp_path), device="cpu")
+
+    def spoil(_module: torch.nn.Module, _inputs: Any, output: torch.Tensor) -> torch.Tensor:
+        return torch.full_like(output, value)
+
+    predictor.net.heads["lymph_node_metastasis"].register_forward_hook(spoil)
+    for maps in ("all", "none"):
+        with pytest.raises(PredictError, match="no valid result for this case: no number is shown"):
+            predictor.predict(a_case(), maps=maps)
+    with pytest.raises(PredictError, match="no valid result"):
+        predictor.contributions(a_case())
+
+
 def test_w3_a_damaged_file_gives_no_predictor(tmp_path: Path) -> None:
     with pytest.raises(WeightsError, match="damaged"):
         Predictor(a_weights_file(tmp_path), device="cpu", expected_sha256="0" * 64)
-
-
-def test_folding_the_norms_changes_rounding_only() -> None:
-    with torch.inference_mode():
-        batch = a_batch(1)
-        plain = a_net()(batch).logits
-        folded = fold_norms(a_net())(batch).logits
-    assert 0 < (plain - folded).abs().max() < 1e-5
 
 
 def test_cancelling_by_raising_from_the_progress_ends_the_prediction(predictor: Predictor) -> None:

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from breastai_model.training.dataset import split_by_patient
 from breastai_model.training.evaluate import auc, auc_interval, task_metrics
+from breastai_model.training.folds import split_by_patient
 from breastai_model.training.losses import classification_loss, task_losses
 
 

@@ -131,7 +131,7 @@ def test_a_display_that_does_not_answer_is_none(display: str) -> None:
 
 
 def test_made_up_patients_are_written_with_their_answers(tmp_path: Path) -> None:
-    answer = breastai("phantom", tmp_path / "cohort", "--patients", 1, "--seed", 4)
+    answer = breastai("phantom", tmp_path / "cohort", "--patients", 1, "--seed", 4, "--dicom")
     assert answer.returncode == 0, answer.stderr
     table = (tmp_path / "cohort" / "labels.csv").read_text(encoding="utf-8").splitlines()
     assert table[0] == "patient,lymph_node_metastasis,grade,ki67_percent"

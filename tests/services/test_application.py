@@ -145,6 +145,14 @@ def test_assessing_and_exporting(application: Application, window: Window, demo_
     assert assessment.study_key == session.study.key
     assert not assessment.says_nothing
     assert steps == sorted(steps)
+    assert assessment.prediction.contributions is None, "the answer does not wait for them"
+    window.told.clear()
+    application.weigh(session, window.tell)
+    window.run_until(lambda: bool(window.told))
+    assert window.told == [""]
+    (weighed,) = session.assessments
+    assert weighed.prediction.contributions is not None
+    assert weighed.prediction.high_grade == assessment.prediction.high_grade
     window.told.clear()
     target = tmp_path / "report of 王.pdf"
     application.export_report(session, target, window.tell, window.tell)

@@ -67,6 +67,18 @@ def test_the_answer_of_the_process_is_the_model_s_own(predicting: PredictingProc
     assert [fraction for fraction, _ in told] == sorted(fraction for fraction, _ in told)
 
 
+def test_what_each_input_added_comes_from_the_same_process(predicting: PredictingProcess, model: InstalledModel, case: Case) -> None:
+    answer = predicting.predict(model, case, "cpu", maps="none")
+    assert answer.heatmaps.mri_agnostic is None
+    found = predicting.contributions(model, case, "cpu")
+    assert found.mri is not None
+    assert found.ultrasound is not None
+    odds = found.base[0] + found.mri[0] + found.ultrasound[0]
+    assert 1 / (1 + np.exp(-odds)) == pytest.approx(answer.lymph_node_metastasis.probability, abs=1e-4)
+    assert len(found.phases) == 2
+    assert len(found.angles) == 2
+
+
 def test_g5_a_process_that_is_killed_gives_one_sentence_and_the_next_call_works(
     predicting: PredictingProcess, model: InstalledModel, case: Case
 ) -> None:

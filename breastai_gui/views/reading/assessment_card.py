@@ -8,10 +8,11 @@ from PySide6.QtCore import QRectF, QSize, Qt
 from PySide6.QtGui import QColor, QPainter, QPaintEvent, QPalette
 from PySide6.QtWidgets import QPushButton, QSizePolicy, QVBoxLayout, QWidget
 
-from breastai_gui.services.assess import DEMONSTRATION_SENTENCE
+from breastai_gui.services.assess import DEMONSTRATION_SENTENCE, OUTSIDE_SENTENCE
 from breastai_gui.services.words import SCOPE_WORDS, STREAM_WORDS, TASK_WORDS, capital
 from breastai_gui.views.panel_parts import Card, Chip, ElidedText, Text, row, tones
 from breastai_gui.views.plain_text import literal_tooltip
+from breastai_gui.views.reading.assessment_contributions import ContributionsPart
 from breastai_model.case import TASKS
 
 if TYPE_CHECKING:
@@ -135,18 +136,22 @@ class AssessmentCard(Card):
     assessment
         What the model said.
     show_numbers
-        Whether the person asked to see a demonstration model's numbers.
+        Whether the person asked to see numbers that are withheld.
     choose_numbers
         Called with True or False when the person asks for them, or wants them gone.
+    weigh
+        Called when the person asks what each input added; None while that is under way.
     """
 
-    def __init__(self, assessment: Assessment, show_numbers: bool, choose_numbers: Callable[[bool], None]) -> None:
+    def __init__(
+        self, assessment: Assessment, show_numbers: bool, choose_numbers: Callable[[bool], None], weigh: Callable[[], None] | None = None
+    ) -> None:
         super().__init__("ai")
         self.box.addWidget(Text(capital(SCOPE_WORDS[assessment.scope]), tone="ai", bold=True))
         self.box.addWidget(Text(assessment.subject))
-        hidden = assessment.says_nothing and not show_numbers
-        if assessment.says_nothing:
-            self._warn(show_numbers, choose_numbers)
+        hidden = assessment.withheld and not show_numbers
+        if assessment.withheld:
+            self._warn(assessment, show_numbers, choose_numbers)
         elif assessment.trained_on == "synthetic":
             self.box.addWidget(Text("Made-up patient, demonstration model.", tone="muted", bold=True))
         prediction = assessment.prediction
@@ -154,14 +159,22 @@ class AssessmentCard(Card):
             for task in TASKS:
                 self.box.addWidget(_TaskLine(task, prediction.task(task)))
             if all(prediction.task(task).prediction_set is None for task in TASKS):
-                self.box.addWidget(Text("Tick: threshold. These weights carry no calibrated sets.", tone="muted", size=-1))
+                few = any(prediction.task(task).calibrated for task in TASKS)
+                why = "Too few patients for sets of possible answers." if few else "These weights carry no calibrated sets."
+                self.box.addWidget(Text(f"Tick: threshold. {why}", tone="muted", size=-1))
         self._inputs(prediction)
         if not hidden:
             self._shares(prediction)
+            self.box.addWidget(ContributionsPart(assessment, weigh))
         self._provenance(assessment)
 
-    def _warn(self, shown: bool, choose: Callable[[bool], None]) -> None:
-        self.box.addWidget(Text(f"⚠ {DEMONSTRATION_SENTENCE}.", tone="ai", bold=True, size=1.5))
+    def _warn(self, assessment: Assessment, shown: bool, choose: Callable[[bool], None]) -> None:
+        if assessment.says_nothing:
+            self.box.addWidget(Text(f"⚠ {DEMONSTRATION_SENTENCE}.", tone="ai", bold=True, size=1.5))
+        if assessment.outside:
+            self.box.addWidget(Text(f"⚠ {OUTSIDE_SENTENCE}.", tone="ask", bold=True))
+        for reason in assessment.outside:
+            self.box.addWidget(Text(f"• {reason}", tone="muted", size=-0.5))
         if not shown:
             self.box.addWidget(Text(NUMBERS_HIDDEN, tone="muted"))
         button = QPushButton("Hide numbers" if shown else "Show numbers anyway")

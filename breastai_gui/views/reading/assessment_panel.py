@@ -45,10 +45,13 @@ class AssessmentPanel(QWidget):
         The person wants a prediction.
     cancelRequested
         The person gives the running one up.
+    weighRequested
+        The person wants to know what each input added to the answer.
     """
 
     assessRequested = Signal()
     cancelRequested = Signal()
+    weighRequested = Signal()
 
     def __init__(self, session: Session, viewpoint: Viewpoint) -> None:
         super().__init__()
@@ -56,6 +59,7 @@ class AssessmentPanel(QWidget):
         self._viewpoint = viewpoint
         self._state: Literal["idle", "running", "failed", "cancelled"] = "idle"
         self._shown: tuple[Assessment, ...] = ()
+        self._weighing = False
         whole = QVBoxLayout(self)
         whole.setContentsMargins(0, 0, 0, 0)
         whole.setSpacing(0)
@@ -127,6 +131,14 @@ class AssessmentPanel(QWidget):
         self._state = "cancelled"
         self._refresh()
 
+    def show_weighed(self, sentence: str) -> None:
+        """Show that the inputs were weighed, or why not."""
+        self._weighing = False
+        if sentence:
+            self.show_failed(sentence)
+        else:
+            self._refresh()
+
     def show_idle(self) -> None:
         """Show the button, and the cards where there is an answer."""
         self._state = "idle"
@@ -135,6 +147,8 @@ class AssessmentPanel(QWidget):
     def _refresh(self) -> None:
         assessments = self._session.assessments
         possible, words = what_can_run(self._session.study, self._session.choices)
+        if assessments is not self._shown:
+            self._weighing = False
         if assessments and assessments is not self._shown:
             self._state = "idle"  # the answer is there, whatever was under way
         if assessments:
@@ -150,7 +164,13 @@ class AssessmentPanel(QWidget):
         self._why.say("" if self._state == "running" or (assessments and self._state == "idle") else words)
         empty(self._cards)
         for assessment in assessments:
-            self._cards.addWidget(AssessmentCard(assessment, self._session.choices.show_numbers, self._choose_numbers))
+            weigh = None if self._weighing else self._weigh
+            self._cards.addWidget(AssessmentCard(assessment, self._session.choices.show_numbers, self._choose_numbers, weigh))
+
+    def _weigh(self) -> None:
+        self._weighing = True
+        self._refresh()
+        self.weighRequested.emit()
 
     def _choose_numbers(self, shown: bool) -> None:
         self._session.choose(show_numbers=shown)

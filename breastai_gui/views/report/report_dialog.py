@@ -43,6 +43,9 @@ def contents(session: Session) -> tuple[str, ...]:
         if any(answer.says_nothing for answer in session.assessments):
             shown = "shown, as you asked" if state.choices.show_numbers else "left out"
             lines.append(f"Demonstration model: its numbers say nothing about this patient and are {shown}")
+        elif any(answer.withheld for answer in session.assessments):
+            shown = "shown, as you asked" if state.choices.show_numbers else "left out"
+            lines.append(f"This exam is outside what the model has seen: its numbers are {shown}")
     else:
         lines.append("No prediction: none was made")
     return tuple(lines)

@@ -1,7 +1,8 @@
 """Where each stream found something: feature maps and task maps, on the patient's own grid.
 
-One forward pass records the activations after BN-ReLU at stages 2 to 4 of the four streams. Gradients start at stage 2:
-nothing before it is differentiated, no gradient of a weight is computed, and the three tasks share that one pass.
+One forward pass records the activations after BN-ReLU at stages 1 to 4 of the four streams. Gradients start at stage 2:
+nothing before it is differentiated, no gradient of a weight is computed, and the three tasks share that one pass. Only
+activations and gradients enter a map, never the image or a mask.
 """
 
 from __future__ import annotations
@@ -20,12 +21,23 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from breastai_model.case import Stream
+    from breastai_model.inference.stage_means import StageMeans
     from breastai_model.network.net import BreastNet, Output
     from breastai_model.prepare import Batch, Prepared
     from breastai_model.recipe import Recipe
 
-STAGES = (2, 3, 4)
+ALL_STAGES = (2, 3, 4)
+LAST_STAGE = (4,)
+FEATURE_STAGES = (1, 2, 3, 4)
+"""Feature maps need no gradient, so with all stages the first is among theirs. For task maps it would double the cost: 4.8
+instead of 2.4 forward passes (measured)."""
+STAGE_WEIGHTS = {1: 4.0, 2: 3.0, 3: 2.0, 4: 1.0}
+"""How much each stage weighs in a map: the finer the more. Method (iii.4) averages stages 2 to 4 alike. On ten made-up patients
+and a network that had learnt little of the MRI, the feature map's energy inside the lesion, over that of its volume, rose from
+1.9 to 2.3 (MRI-agnostic), and its pointing from 31 % to 39 % (ultrasound-specific); nowhere did either fall by more than a
+tenth (measured)."""
 PERCENTILE = 99.5
+SAMPLED = 65536
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -48,21 +60,39 @@ class StreamMaps:
 
 
 class Recorder:
-    """A tap that keeps the activations of stages 2 to 4; the graph of gradients begins at stage 2."""
+    """A tap that keeps the activations of some stages; the graph of gradients begins at the first of them.
 
-    def __init__(self) -> None:
+    Of an earlier stage that only feature maps need the norm over channels is kept, in `norms`.
+    """
+
+    def __init__(self, stages: tuple[int, ...] = ALL_STAGES) -> None:
         self.activations: dict[tuple[str, str, int], torch.Tensor] = {}
+        self.norms: dict[tuple[str, str, int], torch.Tensor] = {}
+        self._stages = stages
 
     def __call__(self, modality: str, branch: str, stage: int, activation: torch.Tensor) -> torch.Tensor:
         """Keep an activation and return it."""
-        if stage == STAGES[0]:
+        if stage in feature_stages(self._stages) and stage not in self._stages:
+            self.norms[modality, branch, stage] = torch.linalg.vector_norm(activation.detach(), dim=1)
+        if stage == self._stages[0]:
             activation = activation.detach().requires_grad_()
-        if stage in STAGES:
+        if stage in self._stages:
             self.activations[modality, branch, stage] = activation
         return activation
 
 
-def read_maps(net: BreastNet, batch: Batch, tell: Callable[[float], None] | None = None) -> tuple[Output, StreamMaps]:
+def feature_stages(stages: tuple[int, ...]) -> tuple[int, ...]:
+    """Return the stages of a feature map where task maps have these."""
+    return FEATURE_STAGES if stages == ALL_STAGES else stages
+
+
+def read_maps(
+    net: BreastNet,
+    batch: Batch,
+    tell: Callable[[float], None] | None = None,
+    stages: tuple[int, ...] = ALL_STAGES,
+    means: StageMeans | None = None,
+) -> tuple[Output, StreamMaps]:
     """Return the network's output for a batch of one patient, and its maps.
 
     The gradient is that of the log-odds, logit of the positive minus logit of the negative answer: a logit alone is not
@@ -76,10 +106,20 @@ def read_maps(net: BreastNet, batch: Batch, tell: Callable[[float], None] | None
         One patient.
     tell
         Called with 0 to 1 as the work goes on.
+    stages
+        Which are combined.
+    means
+        A tap that is to see every activation first.
     """
-    recorder = Recorder()
+    recorder = Recorder(stages)
+
+    def tap(modality: str, branch: str, stage: int, activation: torch.Tensor) -> torch.Tensor:
+        if means is not None:
+            means(modality, branch, stage, activation)
+        return recorder(modality, branch, stage, activation)
+
     with torch.enable_grad():
-        output = net(batch, recorder)
+        output = net(batch, tap)
         if tell is not None:
             tell(0.4)
         odds = output.logits[0, :, 1] - output.logits[0, :, 0]
@@ -95,12 +135,14 @@ def read_maps(net: BreastNet, batch: Batch, tell: Callable[[float], None] | None
     energy = dict.fromkeys(STREAMS, 0.0)
     for place, key in enumerate(keys):
         square = by_kind[0][place]
-        energy[_stream(*key[:2])] += float(square.mean()) / activations[place].shape[1] / len(STAGES)
+        energy[_stream(*key[:2])] += float(square.mean()) / activations[place].shape[1] / len(stages)
         raw[key] = torch.stack([square.sqrt(), *(maps[place] for maps in by_kind[1:])]).float().cpu()
-    del activations, by_kind, recorder
+    raw.update({key: norm[None].float().cpu() for key, norm in recorder.norms.items()})
+    recorder.activations.clear()
+    del activations, by_kind
     return output, StreamMaps(
-        mri=_whole_mri(raw, batch, net.recipe) if bool(batch.mri_present.any()) else None,
-        us=_whole_us(raw, net.recipe, batch) if bool(batch.us_present.any()) else None,
+        mri=_whole_mri(raw, batch, net.recipe, stages) if bool(batch.mri_present.any()) else None,
+        us=_whole_us(raw, batch, net.recipe, stages) if bool(batch.us_present.any()) else None,
         energy=energy,
     )
 
@@ -116,8 +158,10 @@ def _agreement(activation: torch.Tensor, gradient: torch.Tensor | None) -> torch
     return (gradient * activation.detach()).sum(dim=1).clamp_(min=0)
 
 
-def _whole_mri(raw: dict[tuple[str, str, int], torch.Tensor], batch: Batch, recipe: Recipe) -> dict[str, NDArray[np.float32]]:
-    """Return by branch the mean over phases, at the input's size, normalised per stage, averaged over stages."""
+def _whole_mri(
+    raw: dict[tuple[str, str, int], torch.Tensor], batch: Batch, recipe: Recipe, stages: tuple[int, ...]
+) -> dict[str, NDArray[np.float32]]:
+    """Return by branch the mean over phases, at the input's size, normalised per stage, the stages' weighted mean."""
     present = batch.mri_present[0].cpu()  # (phase, breast)
     if recipe.layout == "channels":
         present = present.any(dim=0, keepdim=True)
@@ -125,30 +169,39 @@ def _whole_mri(raw: dict[tuple[str, str, int], torch.Tensor], batch: Batch, reci
     made = {}
     for branch in ("agnostic", "specific"):
         total = torch.zeros(len(MAP_KINDS), 2, *recipe.mri_shape)
-        for stage in STAGES:
+        for stage in feature_stages(stages):
             maps = raw["mri", branch, stage]
             spread = maps.new_zeros(maps.shape[0], *present.shape, *maps.shape[2:])
             spread[:, present] = maps
             counts = present.sum(dim=0).clamp(min=1).reshape(1, 2, 1, 1, 1)
             mean = (spread.sum(dim=1) / counts)[:, sides]
             strides = (recipe.pool_depth_stride * 2 ** (stage - 1), 2 ** (stage + 1), 2 ** (stage + 1))
-            total[:, sides] += normalised(enlarged(mean, recipe.mri_shape, strides))
-        made[branch] = (total / len(STAGES)).numpy()
+            total[: len(maps), sides] += STAGE_WEIGHTS[stage] * normalised(enlarged(mean, recipe.mri_shape, strides))
+        made[branch] = (total / _weight_sums(stages).reshape(-1, 1, 1, 1, 1)).numpy()
     return made
 
 
-def _whole_us(raw: dict[tuple[str, str, int], torch.Tensor], recipe: Recipe, batch: Batch) -> dict[str, NDArray[np.float32]]:
-    """Return by branch the maps of each present angle at the input's size, averaged over stages."""
+def _whole_us(
+    raw: dict[tuple[str, str, int], torch.Tensor], batch: Batch, recipe: Recipe, stages: tuple[int, ...]
+) -> dict[str, NDArray[np.float32]]:
+    """Return by branch the maps of each present angle at the input's size, the stages' weighted mean."""
     made = {}
     for branch in ("agnostic", "specific"):
-        total = torch.zeros(())
-        for stage in STAGES:
+        total = torch.zeros(len(MAP_KINDS), int(batch.us_present.sum()), *recipe.us_shape)
+        for stage in feature_stages(stages):
             maps = raw["us", branch, stage]
             if recipe.layout == "channels":  # one map for all angles, which entered together
-                maps = maps.expand(-1, int(batch.us_present.sum()), -1, -1)
-            total = total + normalised(enlarged(maps, recipe.us_shape, (2 ** (stage + 1), 2 ** (stage + 1))))
-        made[branch] = (total / len(STAGES)).numpy()
+                maps = maps.expand(-1, total.shape[1], -1, -1)
+            large = enlarged(maps, recipe.us_shape, (2 ** (stage + 1), 2 ** (stage + 1)))
+            total[: len(maps)] += STAGE_WEIGHTS[stage] * normalised(large)
+        made[branch] = (total / _weight_sums(stages).reshape(-1, 1, 1, 1)).numpy()
     return made
+
+
+def _weight_sums(stages: tuple[int, ...]) -> torch.Tensor:
+    """Return for each kind of map the sum of its stages' weights."""
+    feature, task = (sum(STAGE_WEIGHTS[stage] for stage in chosen) for chosen in (feature_stages(stages), stages))
+    return torch.tensor([feature] + [task] * len(TASKS))
 
 
 def enlarged(maps: torch.Tensor, shape: Sequence[int], strides: Sequence[int]) -> torch.Tensor:
@@ -168,10 +221,15 @@ def enlarged(maps: torch.Tensor, shape: Sequence[int], strides: Sequence[int]) -
 
 
 def normalised(maps: torch.Tensor) -> torch.Tensor:
-    """Return each kind of (kind, ...) divided by its 99.5th percentile (its maximum where that is 0), at most 1."""
+    """Return each kind of (kind, ...) divided by its 99.5th percentile (its maximum where that is 0), at most 1.
+
+    Of large maps the percentile is that of every n-th value, n odd, some `SAMPLED` of them: sorting out all would take a
+    sixth of a forward pass (measured).
+    """
     flat = maps.reshape(len(maps), -1)
-    place = min(int(flat.shape[1] * PERCENTILE / 100), flat.shape[1] - 1)
-    high = torch.from_numpy(np.partition(flat.numpy(), place, axis=1)[:, place].copy())
+    sample = flat[:, :: flat.shape[1] // SAMPLED | 1]
+    place = min(int(sample.shape[1] * PERCENTILE / 100), sample.shape[1] - 1)
+    high = torch.from_numpy(np.partition(sample.numpy(), place, axis=1)[:, place].copy())
     high = torch.where(high > 0, high, flat.amax(dim=1))
     shape = (-1, *(1,) * (maps.ndim - 1))
     return (maps / torch.where(high > 0, high, 1.0).reshape(shape)).clamp_(max=1)

@@ -1,18 +1,22 @@
-"""One case through one model: probabilities, heatmaps, what was used and on what it ran."""
+"""One case through one model: probabilities, heatmaps, whether it is like what the model has seen, and on what it ran."""
 
 from __future__ import annotations
 
+import math
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
+import numpy as np
 import torch
-from torch import nn
-from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from breastai_model.case import TASKS, Prediction, TaskPrediction
+from breastai_model.case import STREAMS, TASKS, Heatmaps, InDistribution, Prediction, TaskPrediction
+from breastai_model.inference.contribution import contributions, even_odds, mean_of, scaled
 from breastai_model.inference.devices import choose_device, gave_up, set_threads
-from breastai_model.inference.heatmap import StreamMaps, averaged, put_back, read_maps
-from breastai_model.network.resnet_v2 import Bottleneck
+from breastai_model.inference.engines import EngineError, for_inference, with_openvino
+from breastai_model.inference.golden import TOLERANCE, golden_error
+from breastai_model.inference.heatmap import ALL_STAGES, LAST_STAGE, StreamMaps, averaged, put_back, read_maps
+from breastai_model.inference.input_checks import input_faults
+from breastai_model.inference.stage_means import StageMeans, reading_of
 from breastai_model.prepare import collate, prepare
 from breastai_model.weights import read_weights
 
@@ -20,9 +24,17 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from breastai_model.case import Case
-    from breastai_model.network.net import BreastNet
+    from breastai_model.calibration import Scope
+    from breastai_model.case import Case, Contributions
+    from breastai_model.inference.in_distribution import Reading
+    from breastai_model.network.net import BreastNet, Output
     from breastai_model.prepare import Prepared
+
+    Tell = Callable[[float, str], None]
+
+MapDepth = Literal["all", "last", "none"]
+"""Heatmaps from all stages; from the last alone, coarse and nearly free; or none."""
+NO_RESULT = "The model produced no valid result for this case: no number is shown."
 
 
 class PredictError(ValueError):
@@ -41,28 +53,47 @@ class Predictor:
         `Prediction.device_note` says why.
     expected_sha256
         If given, a file with another hash is refused.
+    engine
+        "torch", or "openvino" for the encoders of answers without maps of all stages, on the CPU; where that cannot be used,
+        `Prediction.device_note` says why.
 
     Raises
     ------
     WeightsError
         If the file cannot be used.
+    PredictError
+        If the model does not compute here what it computed where it was saved.
     ValueError
         If there is no such device.
     """
 
-    def __init__(self, weights_path: Path | str, device: str = "auto", expected_sha256: str | None = None) -> None:
+    def __init__(
+        self,
+        weights_path: Path | str,
+        device: str = "auto",
+        expected_sha256: str | None = None,
+        engine: Literal["torch", "openvino"] = "torch",
+    ) -> None:
         weights = read_weights(weights_path, expected_sha256)
         self.name = weights.name
         self.version = weights.version
         self.sha256 = weights.sha256
         self.recipe = weights.recipe
+        self.calibration = weights.calibration
+        self.distribution = weights.distribution
         self.threads = set_threads()
-        self.net = fold_norms(weights.net)
-        self.net.mri.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
-        self.net.us.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.net = for_inference(weights.net)
+        self._golden = weights.golden
         chosen = choose_device(device, needed_bytes(self.net))
         self.device, self.device_note = chosen.name, chosen.note
         self._move()
+        self._test_itself()
+        self._fast: tuple[BreastNet, str] | None = None
+        if engine == "openvino" and self.device == "cpu":
+            try:
+                self._fast = with_openvino(self.net, self.threads)
+            except EngineError as error:
+                self.device_note = str(error)
 
     def _move(self) -> None:
         try:
@@ -72,6 +103,29 @@ class Predictor:
                 raise
             self._fall_back(error)
 
+    def _test_itself(self) -> None:
+        """Compare the golden case with what was stored; a GPU that fails gives way to the CPU, a CPU that fails to no answer."""
+        if self._golden is None:
+            return
+        try:
+            with torch.backends.cudnn.flags(benchmark=False, deterministic=True, allow_tf32=False):
+                error = golden_error(self.net, self._golden, self.device)
+        except RuntimeError as failure:
+            if self.device == "cpu":
+                raise
+            self._fall_back(failure)
+            error = golden_error(self.net, self._golden, self.device)
+        if error > TOLERANCE[self.device] and self.device != "cpu":
+            self._fall_back(RuntimeError(f"its self-test is off by {error:.1e}"))
+            error = golden_error(self.net, self._golden, self.device)
+        if math.isinf(error):
+            raise PredictError("The model produced no valid result in its self-test: it cannot be used on this computer.")
+        if error > TOLERANCE[self.device]:
+            raise PredictError(
+                f"The model computes something else here than where it was made (a logit is off by {error:.1e}): "
+                "it cannot be used on this computer."
+            )
+
     def _fall_back(self, error: RuntimeError) -> None:
         self.device_note = gave_up("GPU", error)
         self.device = "cpu"
@@ -79,7 +133,7 @@ class Predictor:
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
 
-    def predict(self, case: Case, tell: Callable[[float, str], None] | None = None) -> Prediction:
+    def predict(self, case: Case, tell: Tell | None = None, maps: MapDepth = "all") -> Prediction:
         """Return the model's answer for a case.
 
         Parameters
@@ -88,6 +142,8 @@ class Predictor:
             The input.
         tell
             Called with a fraction 0 to 1 and what is being done. What it raises ends the prediction.
+        maps
+            Which heatmaps.
 
         Raises
         ------
@@ -98,21 +154,20 @@ class Predictor:
         """
         start = time.perf_counter()
         say = tell if tell is not None else _silent
-        say(0.0, "Preparing the images")
-        self._refuse_missing(case)
-        prepared = prepare(case, self.recipe)
-        say(0.15, "Reading the images")
+        prepared = self._prepared(case, say)
         try:
-            odds, maps = self._read(prepared, say)
+            odds, found, reading = self._read(prepared, say, maps)
         except RuntimeError as error:
             if self.device == "cpu":
                 raise
             self._fall_back(error)
             say(0.15, "Reading the images on the CPU")
-            odds, maps = self._read(prepared, say)
+            odds, found, reading = self._read(prepared, say, maps)
         say(0.95, "Placing the heatmaps")
-        lymph_node, grade, ki67 = (self._answer(task, odds) for task in range(len(TASKS)))
-        heatmaps = put_back(prepared, maps)
+        scope = _scope(prepared)
+        lymph_node, grade, ki67 = (self._answer(scope, task, odds) for task in range(len(TASKS)))
+        heatmaps = put_back(prepared, found) if found is not None else _no_maps()
+        verdict = self._verdict(case, prepared, reading)
         say(1.0, "Done")
         return Prediction(
             lymph_node_metastasis=lymph_node,
@@ -122,61 +177,133 @@ class Predictor:
             inputs=prepared.inputs,
             device=self.device,
             device_note=self.device_note,
-            engine=f"torch {torch.__version__}, {self.threads} thread{'s' if self.threads > 1 else ''}",
+            engine=self._engine(maps)[1],
             precision="float32",
             seconds=time.perf_counter() - start,
+            distribution=verdict,
         )
 
-    def _refuse_missing(self, case: Case) -> None:
-        if self.recipe.modality_dropout or (case.dce is not None and case.ultrasound):
-            return
-        missing = "MRI" if case.dce is None else "ultrasound"
-        raise PredictError(f"This model was not trained to answer without {missing}: add the {missing} or choose another model.")
+    def contributions(self, case: Case, tell: Tell | None = None) -> Contributions:
+        """Return what each modality, phase and angle adds to the answer's log-odds; see `breastai_model.inference.contribution`.
 
-    def _read(self, prepared: Prepared, say: Callable[[float, str], None]) -> tuple[torch.Tensor, StreamMaps]:
-        """Return the log-odds of each order of the breasts (1 or 2, task) and the maps."""
+        Where the side is unknown it is the mean over both orders of the breasts.
+
+        Raises
+        ------
+        PredictError, ValueError
+            As `predict` does.
+        """
+        say = tell if tell is not None else _silent
+        prepared = self._prepared(case, say)
+        base = even_odds() if self.distribution is None else np.asarray(self.distribution.law.typical_odds)
         orders = [prepared, prepared.swapped()] if prepared.both_orders else [prepared]
-        passes = []
+        with torch.backends.cudnn.flags(benchmark=False, deterministic=True, allow_tf32=False):
+            net = self._engine("none")[0]
+            found = [contributions(net, order, base, lambda done: say(0.2 + 0.8 * done, "Weighing the inputs")) for order in orders]
+        whole = found[0] if len(found) == 1 else mean_of(*found)
+        numbers = [value for part in (whole.base, whole.mri, whole.ultrasound) if part is not None for value in part]
+        if not all(map(math.isfinite, numbers)):
+            raise PredictError(NO_RESULT)
+        scope = _scope(prepared)
+        return scaled(whole, [1 / self._temperature(scope, task) for task in range(len(TASKS))])
+
+    def _prepared(self, case: Case, say: Tell) -> Prepared:
+        say(0.0, "Preparing the images")
+        if not self.recipe.modality_dropout and (case.dce is None or not case.ultrasound):
+            missing = "MRI" if case.dce is None else "ultrasound"
+            raise PredictError(f"This model was not trained to answer without {missing}: add the {missing} or choose another model.")
+        prepared = prepare(case, self.recipe)
+        say(0.15, "Reading the images")
+        return prepared
+
+    def _engine(self, maps: MapDepth) -> tuple[BreastNet, str]:
+        """Return the network to run and what computes it."""
+        if maps != "all" and self._fast is not None and self.device == "cpu":
+            return self._fast
+        return self.net, f"torch {torch.__version__}, {self.threads} thread{'s' if self.threads > 1 else ''}"
+
+    def _read(self, prepared: Prepared, say: Tell, maps: MapDepth) -> tuple[torch.Tensor, StreamMaps | None, Reading]:
+        """Return the log-odds of each order of the breasts (1 or 2, task), the maps, and what the check needs of the first."""
+        orders = [prepared, prepared.swapped()] if prepared.both_orders else [prepared]
+        net = self._engine(maps)[0]
+        odds, found, readings = [], [], []
 
         def within(first: float, share: float) -> Callable[[float], None]:
             return lambda done: say(first + share * done, "Reading the images")
 
         for number, order in enumerate(orders):
             first, share = 0.15 + 0.8 * number / len(orders), 0.8 / len(orders)
-            batch = collate([order]).to(self.device)
+            means = StageMeans()
             with torch.backends.cudnn.flags(benchmark=False, deterministic=True, allow_tf32=False):
-                output, maps = read_maps(self.net, batch, within(first, share))
-            passes.append((output.logits[0].detach().cpu().double(), maps))
-        odds = torch.stack([logits[:, 1] - logits[:, 0] for logits, _ in passes])
-        if not bool(torch.isfinite(odds).all()):
-            raise PredictError("The model produced no valid result for this case: no number is shown.")
-        return odds, passes[0][1] if len(passes) == 1 else averaged(passes[0][1], passes[1][1])
+                output, streams = self._pass(net, order, maps, means, within(first, share))
+            logits = output.logits[0].detach().cpu().double()
+            odds.append(logits[:, 1] - logits[:, 0])
+            if not bool(torch.isfinite(logits).all()):
+                raise PredictError(NO_RESULT)
+            readings.append(reading_of(order, output, means))
+            if streams is not None:
+                found.append(streams)
+        whole = None if not found else found[0] if len(found) == 1 else averaged(found[0], found[1])
+        return torch.stack(odds), whole, readings[0]
 
-    def _answer(self, task: int, odds: torch.Tensor) -> TaskPrediction:
-        """Return the mean probability over the orders of the breasts, calibrated by the recipe's temperature."""
-        probability = float(torch.sigmoid(odds[:, task] / self.recipe.temperatures[task]).mean())
-        threshold = self.recipe.thresholds[task]
-        decision = "positive" if probability >= threshold else "negative"
-        return TaskPrediction(probability, spread=None, prediction_set=None, threshold=threshold, decision=decision)  # type: ignore[arg-type]
+    def _pass(
+        self, net: BreastNet, order: Prepared, maps: MapDepth, means: StageMeans, tell: Callable[[float], None]
+    ) -> tuple[Output, StreamMaps | None]:
+        batch = collate([order]).to(self.device)
+        if maps != "none":
+            return read_maps(net, batch, tell, ALL_STAGES if maps == "all" else LAST_STAGE, means)
+        with torch.inference_mode():
+            output: Output = net(batch, means)
+        tell(1.0)
+        return output, None
+
+    def _temperature(self, scope: Scope, task: int) -> float:
+        if self.calibration is None:
+            return self.recipe.temperatures[task]
+        return self.calibration.of(scope, TASKS[task]).temperature
+
+    def _answer(self, scope: Scope, task: int, odds: torch.Tensor) -> TaskPrediction:
+        """Return the mean probability over the orders of the breasts, calibrated where the weights carry a calibration.
+
+        With conformal sets the only answer that remains is the decision; where both or none remain it is not determined.
+        """
+        probability = float(torch.sigmoid(odds[:, task] / self._temperature(scope, task)).mean())
+        if self.calibration is None:
+            threshold = self.recipe.thresholds[task]
+            return TaskPrediction(probability, None, None, threshold, "positive" if probability >= threshold else "negative")
+        name = TASKS[task]
+        whole = float(odds[0, task])
+        if len(odds) > 1:  # the mean of the orders as one log-odds: set, threshold and probability speak of the same number
+            whole = float(torch.logit(torch.tensor(probability, dtype=torch.float64), eps=1e-12)) * self._temperature(scope, task)
+        return TaskPrediction(
+            probability=probability,
+            spread=None,
+            prediction_set=self.calibration.prediction_set(scope, name, whole),
+            threshold=self.calibration.threshold(scope, name),
+            decision=self.calibration.decision(scope, name, whole),
+            calibrated=True,
+        )
+
+    def _verdict(self, case: Case, prepared: Prepared, reading: Reading) -> InDistribution | None:
+        faults = input_faults(case, prepared)
+        if self.distribution is not None:
+            return self.distribution.judge(reading, faults)
+        return InDistribution(inside=False, distance=None, threshold=1.0, reasons=faults) if faults else None
 
 
 def _silent(_fraction: float, _text: str) -> None:
     pass
 
 
-def fold_norms(net: BreastNet) -> BreastNet:
-    """Return the net with every batch norm that follows a convolution folded into it; for inference only.
+def _scope(prepared: Prepared) -> Scope:
+    """Return which modalities the network was given."""
+    if not prepared.us_present.any():
+        return "mri"
+    return "both" if prepared.mri_present.any() else "us"
 
-    In a pre-activation bottleneck these are the second and the third. The sums stay the same up to rounding (1e-6).
-    """
-    for block in net.modules():
-        if isinstance(block, Bottleneck):
-            for conv, norm in (("conv1", "norm2"), ("conv2", "norm3")):
-                follows = getattr(block, norm)
-                if isinstance(follows, nn.BatchNorm2d | nn.BatchNorm3d):
-                    setattr(block, conv, fuse_conv_bn_eval(getattr(block, conv), follows))
-                    setattr(block, norm, nn.Identity())
-    return net.requires_grad_(requires_grad=False)
+
+def _no_maps() -> Heatmaps:
+    return Heatmaps(None, None, None, None, None, (), dict.fromkeys(STREAMS, 0.0))
 
 
 def needed_bytes(net: BreastNet) -> int:

@@ -1,4 +1,8 @@
-"""The affinity matrix with nearest-neighbour selection, inside one patient."""
+"""The affinity matrix with nearest-neighbour selection, inside one patient.
+
+The published text announces it and gives no equation. In its likely model, cm-SSFT (Lu et al., CVPR 2020), the nodes are the
+patients of a batch, so an answer would depend on who else is in it. Here the nodes are one patient's own tokens.
+"""
 
 from __future__ import annotations
 

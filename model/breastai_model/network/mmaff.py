@@ -18,6 +18,9 @@ class MMAFF(nn.Module):
 
     Absent phases, angles, breasts and modalities are masked throughout: whatever stands in their place, the output is the
     same.
+
+    Source: Zhang et al., "Multi-modality adaptive feature fusion GCN", Sensors 2023, 23(12):5414, ten blocks of widths 64, 128 and
+    256 in the preset `paper`. What its joints and its time are here: `TokenLayout`.
     """
 
     def __init__(self, recipe: Recipe) -> None:

@@ -13,6 +13,7 @@ from breastai_model.network.adversary import Discriminators
 from breastai_model.network.affinity import AffinityPooling
 from breastai_model.network.masked_norm import MaskedNorm
 from breastai_model.network.mmaff import MMAFF
+from breastai_model.network.resnet_v2 import Stage
 from breastai_model.network.streams import ModalityStreams
 
 if TYPE_CHECKING:
@@ -117,6 +118,17 @@ class BreastNet(nn.Module):
         logits = torch.stack([head(joint) for head in self.heads.values()], dim=1)
         return Output(logits, fused, f_a_mri, f_a_us, f_s_mri, f_s_us)
 
+    @property
+    def checkpoint_activations(self) -> bool:
+        """Whether the encoders' activations are computed again in the backward pass instead of kept; for training alone."""
+        return self.mri.stage1.checkpoint_activations
+
+    @checkpoint_activations.setter
+    def checkpoint_activations(self, wanted: bool) -> None:
+        for module in self.modules():
+            if isinstance(module, Stage):
+                module.checkpoint_activations = wanted
+
     def _derived(self, mri: Tensor, present: Tensor) -> Tensor:
         """Return (N, phase, side, channel, *space): each phase, and with `Recipe.subtraction` its difference from the first.
 
@@ -154,6 +166,10 @@ class BreastNet(nn.Module):
 
 
 def _head(inputs: int, recipe: Recipe) -> nn.Sequential:
+    """Return head t of equations 11 to 13: the joined features (N, inputs) to the logits (N, 2) of one task.
+
+    A linear head, as printed, cannot join two specific features in a way that only both together tell; hence "hidden".
+    """
     d, dropout = recipe.feature_width, nn.Dropout(recipe.dropout)
     if recipe.head == "linear":
         return nn.Sequential(dropout, nn.Linear(inputs, 2))

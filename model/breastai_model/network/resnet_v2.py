@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Literal
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from breastai_model.network.recompute import recomputed
+
 if TYPE_CHECKING:
     from breastai_model.recipe import Recipe
 
@@ -91,11 +93,13 @@ class Bottleneck(nn.Module):
 class Stage(nn.Module):
     """Bottlenecks of one width; the first carries the stride and the projection.
 
-    (M, inputs, *space) to (M, 4w, *space / stride).
+    (M, inputs, *space) to (M, 4w, *space / stride). With `checkpoint_activations` what a block computes inside is not kept for
+    the backward pass but computed again there.
     """
 
     def __init__(self, dims: Dims, inputs: int, width: int, depth: int, stride: int) -> None:
         super().__init__()
+        self.checkpoint_activations = False
         outputs = EXPANSION * width
         self.blocks = nn.ModuleList(
             Bottleneck(dims, inputs if number == 0 else outputs, width, stride if number == 0 else 1, project=number == 0)
@@ -109,9 +113,16 @@ class Stage(nn.Module):
 
     def transform(self, activated: Tensor) -> Tensor:
         """Return the stage's output from its pre-activated input; nothing else enters, for the first block projects."""
-        x: Tensor = self.blocks[0].transform(activated, activated)  # type: ignore[operator]
-        for block in self.blocks[1:]:
-            x = block(x)
+        first, *others = self.blocks
+        x: Tensor
+        if self.checkpoint_activations and self.training:
+            x = recomputed(first, first.transform, activated, activated)  # type: ignore[arg-type]
+            for block in others:
+                x = recomputed(block, block, x)
+        else:
+            x = first.transform(activated, activated)  # type: ignore[operator]
+            for block in others:
+                x = block(x)
         return x
 
     def forward(self, x: Tensor) -> Tensor:

@@ -89,8 +89,8 @@ class Body:
     half_depth_mm: float
     density: float
     """How much gland: -1 nearly all fat, 1 dense."""
-    background: float
-    """Background enhancement of the gland, 1 is mild."""
+    backgrounds: tuple[float, float]
+    """Background enhancement of the right and of the left gland, 1 is mild."""
     breasts: tuple[Breast, Breast]
     """Right, then left."""
 
@@ -160,7 +160,7 @@ def draw_body(rng: np.random.Generator) -> Body:
         rng.uniform(142.0, 156.0),
         rng.uniform(92.0, 104.0),
         rng.uniform(-0.8, 0.8),
-        float(np.exp(rng.normal(0.3, 0.35))),
+        (float(np.exp(rng.normal(0.3, 0.35))),) * 2,
         (breasts[0], breasts[1]),
     )
 

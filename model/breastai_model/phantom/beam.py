@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy import ndimage
 
+from breastai_model.phantom.appearance import APPEARANCE
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from breastai_model.phantom.layers import Ground
     from breastai_model.phantom.texture import Field
-
-DYNAMIC_RANGE_DB = 58.0
 
 
 def scan(ground: Ground, echo_db: Field, loss: Field, mirror_db: Field, pitch: float, w: Field, rng: np.random.Generator) -> Field:
@@ -24,7 +24,9 @@ def scan(ground: Ground, echo_db: Field, loss: Field, mirror_db: Field, pitch: f
     step = float(w[1, 0] - w[0, 0])
     contact = ndimage.gaussian_filter1d(rng.standard_normal((echo_db.shape[1],), dtype=np.float32), 1.6 / pitch) * np.sqrt(1.6 / pitch)
     lost = np.cumsum(loss, axis=0) * step
-    lost = ndimage.gaussian_filter1d(lost, 0.8 / pitch, axis=1) + 1.8 * np.maximum(contact, -0.3) * np.minimum(w / 8.0, 1.0)
+    lost = ndimage.gaussian_filter1d(lost, 0.8 / pitch, axis=1) + APPEARANCE.contact_db * np.maximum(contact, -0.3) * np.minimum(
+        w / 8.0, 1.0
+    )
     # The average loss is made good by the depth gain, but not quite: a person has set the sliders.
     uneven = 0.10 * (w - 18.0) * (0.8 + 0.5 * ground.depth_gain) + 1.2 * np.sin(w / 7.0 + ground.rib_phase)
     power = np.zeros_like(echo_db)
@@ -32,7 +34,7 @@ def scan(ground: Ground, echo_db: Field, loss: Field, mirror_db: Field, pitch: f
     # A sheet is neither quite smooth nor quite rough: half of what it returns is speckle too.
     strength = strength + 1.1 * mirrors
     smooth = np.asarray(ndimage.gaussian_filter1d(mirrors, 0.06 / step, axis=0), dtype=np.float32)
-    looks = 2
+    looks = APPEARANCE.looks
     for _ in range(looks):
         waves = np.empty(echo_db.shape, dtype=np.complex64)
         waves.real = rng.standard_normal(echo_db.shape, dtype=np.float32) * strength
@@ -45,7 +47,7 @@ def scan(ground: Ground, echo_db: Field, loss: Field, mirror_db: Field, pitch: f
     floor = amplitude(-52.0 + 0.55 * w)
     noise = np.abs(rng.standard_normal(echo_db.shape, dtype=np.float32)) * floor
     decibel = 20.0 * np.log10(envelope * gain + noise + 1e-6)
-    grey = 255.0 * (decibel + 39.0 + 0.4 * ground.dynamic) / (DYNAMIC_RANGE_DB + ground.dynamic)
+    grey = 255.0 * (decibel + 39.0 + 0.4 * ground.dynamic) / (APPEARANCE.dynamic_range_db + ground.dynamic)
     return np.asarray(255.0 * (np.clip(grey, 0, 255) / 255.0) ** 1.35, dtype=np.float32)
 
 

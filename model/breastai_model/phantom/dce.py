@@ -9,6 +9,7 @@ import numpy as np
 from scipy import ndimage
 
 from breastai_model.phantom import kinetics
+from breastai_model.phantom.appearance import APPEARANCE, rise
 from breastai_model.phantom.texture import refine, smooth_step, spectral_noise
 from breastai_model.phantom.tissues import MM_PER_SLICE
 
@@ -16,15 +17,13 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from breastai_model.phantom.anatomy import Axes, Layer
-    from breastai_model.phantom.labels import Latents
+    from breastai_model.phantom.latents import Latents
     from breastai_model.phantom.lesion import Lesion
     from breastai_model.phantom.texture import Field
     from breastai_model.phantom.tissues import Tissues
 
 TIMES_S = (-60.0, 75.0, 150.0, 240.0, 450.0)
 """Middle of each phase, seconds from injection; the first is before contrast."""
-NOISE = 4.2
-"""Standard deviation of each channel (real, imaginary), counts, at 1 x 1 x 2 mm."""
 COUNTS_MAX = 4095
 
 
@@ -75,59 +74,73 @@ def lesion_voxels(lesion: Lesion, axes: Axes, latents: Latents, rng: np.random.G
     rim = inside & (depth < 0.24 * radius)
     # The outer shell washes out first: the field that the parts are cut from leans outwards.
     field = mottled + 0.6 * rim
-    washed = 0.55 / (1.0 + np.exp(-1.2 * latents.wash_out)) + 0.06
+    look = APPEARANCE
+    washed = rise(look.washed_low, look.washed_high, look.wash_out_steepness, latents.wash_out)
     held = (1.0 - washed) * 0.5
     parts = np.zeros(shape, dtype=np.uint8)
     if inside.any():
         low, high = np.quantile(field[inside], (1.0 - washed - held, 1.0 - washed))
         parts[:] = 1 + (field > low).astype(np.uint8) + (field > high).astype(np.uint8)
-    core = 0.06 + 0.64 / (1.0 + np.exp(-1.4 * latents.rim))
+    core = rise(look.core_low, look.core_high, look.rim_steepness, latents.rim)
     fade = np.clip((depth / radius - 0.18) / 0.3, 0.0, 1.0)
-    amplitude = np.asarray((1.0 - core * fade) * (1.0 + 0.08 * mottled), dtype=np.float32).clip(0.05, 1.3)
+    amplitude = np.asarray((1.0 - core * fade) * (1.0 + look.mottle * mottled), dtype=np.float32).clip(0.05, 1.5)
     return LesionVoxels(box, share, parts, rim, amplitude)
 
 
 def uptake(latents: Latents) -> float:
     """Return the factor on Ktrans that the latent "slope" stands for."""
-    return float(np.exp(0.38 * latents.slope))
+    return float(np.exp(APPEARANCE.uptake_log * latents.slope))
 
 
 def render(
-    tissues: Tissues, extra: Layer, voxels: LesionVoxels, latents: Latents, axes: Axes, rng: np.random.Generator
+    tissues: Tissues, extra: Layer, voxels: LesionVoxels, latents: Latents, axes: Axes, rng: np.random.Generator, ordered: bool = False
 ) -> NDArray[np.int16]:
-    """Return the (phase, slice, row, column) stored numbers."""
+    """Return the (phase, slice, row, column) stored numbers.
+
+    `ordered` is scenario S6: each voxel of the lesion takes its values after contrast in rising order or, where the latent `order` is
+    above 0, in falling order; all else stays as it is on average after contrast, so that nothing but the lesion tells the phases apart.
+    """
     sensitivity = _sensitivity(tissues, axes, rng)
     phases = np.empty((len(TIMES_S), *axes.shape), dtype=np.int16)
-    # Slices thicker than those that NOISE is given for hold more signal; a scanner's operator trades that for time.
-    noise = np.float32(NOISE) * (2.0 / axes.spacing_mm[0] / (axes.spacing_mm[1] * axes.spacing_mm[2])) ** 0.35
+    # Slices thicker than those that `mri_noise` is given for hold more signal; a scanner's operator trades that for time.
+    noise = np.float32(APPEARANCE.mri_noise) * (2.0 / axes.spacing_mm[0] / (axes.spacing_mm[1] * axes.spacing_mm[2])) ** 0.35
     # Parallel imaging and the intensity correction raise the noise where the coil hardly reaches.
     deep = np.asarray(1.0 + 1.4 * np.clip((axes.rows - 25.0) / 60.0, 0.0, 1.0), dtype=np.float32)[:, None]
     curves = {part: kinetics.tissue_concentration(kinetics.lesion_tissue(part, uptake(latents)), TIMES_S) for part in kinetics.PARTS}
-    shifts = np.concatenate([[0.0], rng.normal(0.0, 0.10, len(TIMES_S) - 1).cumsum()])
+    moved = rng.normal(0.0, APPEARANCE.motion_mm, len(TIMES_S) - 1)
+    shifts = np.concatenate([[0.0], moved if ordered else moved.cumsum()])
+    gain = np.float32(np.exp(APPEARANCE.gain_log * latents.gain))
+    lesion = np.zeros((len(TIMES_S), *voxels.share.shape), dtype=np.float32)
+    for code, part in enumerate(kinetics.PARTS, start=1):
+        where = voxels.parts == code
+        lesion[:, where] = kinetics.gradient_echo_signal(
+            curves[part][:, None] * voxels.amplitude[where], kinetics.LESION_T1_S, kinetics.LESION_EQUILIBRIUM
+        )
+    if ordered:
+        rising = np.sort(lesion[1:], axis=0)
+        lesion[1:] = rising[::-1] if latents.order > 0 else rising
+    layers = [(layer, _layer_signal(layer, ordered)) for layer in (*tissues.layers, extra)]
     for number in range(len(TIMES_S)):
         image = np.zeros(axes.shape, dtype=np.float32)
-        for layer in (*tissues.layers, extra):
-            _paint(image, layer, _layer_signal(layer, number))
-        lesion = np.zeros(voxels.share.shape, dtype=np.float32)
-        for code, part in enumerate(kinetics.PARTS, start=1):
-            where = voxels.parts == code
-            lesion[where] = kinetics.gradient_echo_signal(
-                curves[part][number] * voxels.amplitude[where], kinetics.LESION_T1_S, kinetics.LESION_EQUILIBRIUM
-            )
-        image[voxels.box] += voxels.share * (lesion - image[voxels.box])
+        for layer, signal in layers:
+            _paint(image, layer, float(signal[number]))
+        image[voxels.box] += voxels.share * (lesion[number] - image[voxels.box])
         image *= sensitivity
         if number:
             # Breathing moves the breasts by a fraction of a millimetre between phases.
             image += np.float32(shifts[number] / axes.spacing_mm[1]) * np.asarray(np.gradient(image, axis=1), dtype=np.float32)
-        phases[number] = _measured(image, np.asarray(noise * deep, dtype=np.float32), rng)
+        phases[number] = _measured(image, np.asarray(noise * deep, dtype=np.float32), gain, rng)
     return phases
 
 
-def _layer_signal(layer: Layer, number: int) -> float:
+def _layer_signal(layer: Layer, held: bool) -> NDArray[np.float64]:
+    """Return the signal at each phase; `held`, every phase after contrast has their mean."""
     if isinstance(layer.tissue, float):
-        return layer.tissue
+        return np.full(len(TIMES_S), layer.tissue)
     curve = kinetics.tissue_signal(layer.tissue, TIMES_S)
-    return float(curve[0] + layer.boost * (curve[number] - curve[0]))
+    if held:
+        curve[1:] = curve[1:].mean()
+    return np.asarray(curve[0] + layer.boost * (curve - curve[0]))
 
 
 def _paint(image: Field, layer: Layer, signal: float) -> None:
@@ -140,14 +153,14 @@ def _sensitivity(tissues: Tissues, axes: Axes, rng: np.random.Generator) -> Fiel
     shape = (6, 8, 8)
     uneven = spectral_noise(rng, shape, (30.0, 30.0, 40.0), (110.0, 110.0, 110.0), 4.0)
     coarse = tuple(np.linspace(axis[0], axis[-1], count) for axis, count in zip((axes.slices, axes.rows, axes.columns), shape, strict=True))
-    field = refine(0.10 * uneven, coarse, (axes.slices, axes.rows, axes.columns))
-    field += 0.45 * np.exp(-np.maximum(tissues.depth_mm, 0.0) / np.float32(5.0))
+    field = refine(APPEARANCE.bias * uneven, coarse, (axes.slices, axes.rows, axes.columns))
+    field += APPEARANCE.surface_gain * np.exp(-np.maximum(tissues.depth_mm, 0.0) / np.float32(APPEARANCE.surface_mm))
     field -= np.maximum((axes.rows - 40.0) / 230.0, 0.0).astype(np.float32)[None, :, None]
     return np.asarray(np.exp(field), dtype=np.float32)
 
 
-def _measured(image: Field, noise: Field, rng: np.random.Generator) -> NDArray[np.int16]:
-    """Return the magnitude of the image with noise in both channels (Rician), rounded to the scanner's integers."""
+def _measured(image: Field, noise: Field, gain: np.float32, rng: np.random.Generator) -> NDArray[np.int16]:
+    """Return the magnitude of the image with noise in both channels (Rician), times the gain, rounded to the scanner's integers."""
     real = rng.standard_normal(image.shape, dtype=np.float32)
     real *= noise
     real += image
@@ -157,4 +170,5 @@ def _measured(image: Field, noise: Field, rng: np.random.Generator) -> NDArray[n
     imaginary *= imaginary
     real += imaginary
     np.sqrt(real, out=real)
+    real *= gain
     return np.asarray(np.minimum(np.rint(real, out=real), COUNTS_MAX), dtype=np.int16)

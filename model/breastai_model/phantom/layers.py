@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from breastai_model.phantom.appearance import APPEARANCE
 from breastai_model.phantom.texture import ridges, sample, smooth_step, spectral_noise
 
 if TYPE_CHECKING:
@@ -56,8 +57,8 @@ def draw_ground(rng: np.random.Generator, lesion_depth_mm: float) -> Ground:
         float(rng.uniform(0.6, 1.0)),
         float(rng.uniform(0, 2 * np.pi)),
         float(rng.uniform(0, np.pi)),
-        float(rng.normal(0.0, 1.0)),
-        float(rng.normal(0.0, 3.0)),
+        float(rng.normal(0.0, APPEARANCE.depth_gain_spread)),
+        float(rng.normal(0.0, APPEARANCE.dynamic_spread_db)),
     )
 
 

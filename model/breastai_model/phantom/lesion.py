@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from breastai_model.phantom.appearance import APPEARANCE, rise
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from breastai_model.phantom.labels import Latents
+    from breastai_model.phantom.latents import Latents
 
-SIZE_MM = 15.0
-"""Median of the largest diameter, without spicules."""
-SIZE_RANGE_MM = (7.5, 30.0)
 SPICULES = 36
 
 
@@ -36,6 +35,9 @@ class Lesion:
         (n, 5): unit direction, height (share of the radius) and sharpness of each.
     softness_mm
         Over how many millimetres the border fades; greatest for an indistinct margin.
+    folds
+        S7: (waves, 8): an even number of waves round an axis, their height, and the two (3,) unit vectors square to that axis that
+        the angle is counted from and towards.
     """
 
     centre_mm: NDArray[np.float64]
@@ -44,11 +46,12 @@ class Lesion:
     lobes: NDArray[np.float64]
     spicules: NDArray[np.float64]
     softness_mm: float
+    folds: NDArray[np.float64] = field(default_factory=lambda: np.zeros((0, 8)))
 
     @property
     def reach_mm(self) -> float:
         """No point of the lesion lies further from its centre."""
-        waves = 1.0 + float(np.abs(self.lobes[:, 4]).sum())
+        waves = 1.0 + float(np.abs(self.lobes[:, 4]).sum()) + float(np.abs(self.folds[:, 1]).sum())
         return float(self.half_axes_mm.max()) * (waves + float(self.spicules[:, 3].max(initial=0.0)) * 1.5)
 
     def depth(self, points_mm: NDArray[np.floating]) -> NDArray[np.float32]:
@@ -73,7 +76,10 @@ class Lesion:
             relief += wave[4] * np.cos(unit @ wave[:3] + wave[3])
         for spicule in self.spicules.astype(np.float32):
             relief += spicule[3] * np.exp((unit @ spicule[:3] - 1.0) * spicule[4])
-        return np.asarray(radius * relief, dtype=np.float32)
+        for fold in self.folds.astype(np.float32):
+            # The real part of (cos + i sin)^k: k waves round the axis that vanish smoothly towards it.
+            relief += fold[1] * ((unit @ fold[2:5] + 1j * (unit @ fold[5:8])) ** int(fold[0])).real
+        return np.asarray(radius * np.maximum(relief, 0.2), dtype=np.float32)
 
 
 def rotation(rng: np.random.Generator) -> NDArray[np.float64]:
@@ -87,15 +93,18 @@ def rotation(rng: np.random.Generator) -> NDArray[np.float64]:
 
 def draw_lesion(rng: np.random.Generator, latents: Latents) -> Lesion:
     """Return a lesion at the origin whose size, lobulation and margin follow the shared latents."""
-    diameter = float(np.clip(SIZE_MM * np.exp(0.3 * latents.size), *SIZE_RANGE_MM))
+    look = APPEARANCE
+    diameter = float(np.clip(look.size_mm * np.exp(look.size_log * latents.size), look.size_low_mm, look.size_high_mm))
     half_axes = diameter / 2 * np.array([1.0, rng.uniform(0.78, 0.95), rng.uniform(0.62, 0.8)])
-    height = 0.02 + 0.045 / (1.0 + np.exp(-1.3 * latents.lobulation))
+    height = rise(look.lobe_low, look.lobe_high, look.lobe_steepness, latents.lobulation)
     lobes = np.column_stack(
         [rng.standard_normal((7, 3)) * rng.uniform(1.8, 3.4, (7, 1)), rng.uniform(0, 2 * np.pi, 7), height * rng.uniform(0.5, 1.3, 7)]
     )
-    spiculation = 1.0 / (1.0 + np.exp(-1.6 * (latents.margin - 0.1)))
+    spiculation = rise(0.0, 1.0, look.margin_steepness, latents.margin - 0.1)
     directions = rng.standard_normal((SPICULES, 3))
     directions /= np.linalg.norm(directions, axis=1, keepdims=True)
-    heights = spiculation * rng.uniform(0.1, 0.55, SPICULES) * min(1.0, 15.0 / diameter)
+    heights = spiculation * rng.uniform(look.spicule_low, look.spicule_high, SPICULES) * min(1.0, 15.0 / diameter)
     spicules = np.column_stack([directions, heights, rng.uniform(60.0, 160.0, SPICULES)])
-    return Lesion(np.zeros(3), rotation(rng), half_axes, lobes, spicules, 0.5 + 1.3 * spiculation)
+    return Lesion(
+        np.zeros(3), rotation(rng), half_axes, lobes, spicules, look.soft_low_mm + (look.soft_high_mm - look.soft_low_mm) * spiculation
+    )

@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from breastai_model.case import Case
-from breastai_model.phantom import anatomy, dce, kinetics, labels, lesion, ultrasound
+from breastai_model.phantom import anatomy, dce, kinetics, latents, lesion, ultrasound
+from breastai_model.phantom.appearance import APPEARANCE, rise
 from breastai_model.phantom.layers import draw_ground
+from breastai_model.phantom.scenarios import SCENARIOS, draw_labels
 from breastai_model.phantom.tissues import build
 from breastai_model.phantom.vessels import vessels
 
@@ -18,7 +20,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from breastai_model.case import Labels, Side
-    from breastai_model.phantom.labels import Latents
+    from breastai_model.phantom.latents import Latents
+    from breastai_model.plan import Scenario
 
 Size = Literal["demo", "model"]
 
@@ -89,27 +92,33 @@ class PhantomPatient:
     truth: Truth
 
 
-def make_patient(seed: int, size: Size = "model") -> PhantomPatient:
+def make_patient(seed: int, size: Size = "model", scenario: Scenario = "clinic") -> PhantomPatient:
     """Return the phantom of that seed: equal bytes for equal seeds; "demo" and "model" are one patient at two resolutions.
 
     "demo" is a bilateral volume of 5 x 72 x 288 x 336 (2 x 1 x 1 mm) with 450 x 550 ultrasound images, "model" one of
-    5 x 24 x 120 x 192 (6 x 2 x 2 mm) with 105 x 128 images of the same field.
+    5 x 24 x 120 x 192 (6 x 2 x 2 mm) with 105 x 128 images of the same field. The scenario decides the labels; S6, S7
+    and S8 also show a latent that the images of the others do not have (`ScenarioLaw.drawn`).
     """
-    hidden = labels.draw_latents(seed)
-    rng = labels.stream(seed, labels.LESION_STREAM)
+    hidden = latents.draw_latents(seed)
+    drawn = SCENARIOS[scenario].drawn
+    rng = latents.stream(seed, latents.LESION_STREAM)
     body = anatomy.draw_body(rng)
     side: Side = "left" if rng.random() < 0.5 else "right"
     shape, probe = _placed(body, side, lesion.draw_lesion(rng, hidden), rng)
+    if drawn == "fold":
+        shape = _folded(shape, probe, hidden)
+    elif drawn == "asymmetry":
+        body = _uneven(body, side, hidden)
     axes = _axes(size)
 
-    rng = labels.stream(seed, labels.ANATOMY_STREAM)
+    rng = latents.stream(seed, latents.ANATOMY_STREAM)
     tissues = build(body, axes, rng)
     blood = vessels(body, axes, rng, shape.centre_mm, body.breast(side))
-    rng = labels.stream(seed, labels.DCE_STREAM)
+    rng = latents.stream(seed, latents.DCE_STREAM)
     voxels = dce.lesion_voxels(shape, axes, hidden, rng)
-    values = dce.render(tissues, blood, voxels, hidden, axes, rng)
+    values = dce.render(tissues, blood, voxels, hidden, axes, rng, drawn == "order")
 
-    rng = labels.stream(seed, labels.ULTRASOUND_STREAM)
+    rng = latents.stream(seed, latents.ULTRASOUND_STREAM)
     screen = SCREENS[size]
     depth = float(np.linalg.norm(shape.centre_mm - probe.skin_mm))
     ground = draw_ground(rng, depth)
@@ -152,7 +161,25 @@ def make_patient(seed: int, size: Size = "model") -> PhantomPatient:
         depth,
         zero,
     )
-    return PhantomPatient(case, labels.draw_labels(seed, hidden), truth)
+    return PhantomPatient(case, draw_labels(seed, hidden, scenario), truth)
+
+
+def _folded(shape: lesion.Lesion, probe: ultrasound.Probe, hidden: Latents) -> lesion.Lesion:
+    """Return the lesion of S7: round about the probe's axis but for waves, two (one crest over 180 degrees) or six (three crests)."""
+    up = np.cross(probe.outward, probe.right)
+    high = APPEARANCE.fold_height
+    heights = rise(0.0, high, 2.0, hidden.fold), rise(0.0, high, -2.0, hidden.fold)
+    folds = np.array([[waves, height, *probe.right, *up] for waves, height in zip((2, 6), heights, strict=True)])
+    axes = np.stack([probe.right, up, probe.outward])
+    half = np.array([*[float(shape.half_axes_mm[:2].mean())] * 2, float(shape.half_axes_mm[2])])
+    return dataclasses.replace(shape, axes=axes, half_axes_mm=half, lobes=shape.lobes * [1, 1, 1, 1, 0.2], folds=folds)
+
+
+def _uneven(body: anatomy.Body, side: Side, hidden: Latents) -> anatomy.Body:
+    """Return the body of S8: the gland of the healthy breast enhances more or less than that of the affected one."""
+    affected = body.backgrounds[0] * APPEARANCE.background_s8
+    healthy = affected * float(np.exp(APPEARANCE.asymmetry_log * hidden.asymmetry))
+    return dataclasses.replace(body, backgrounds=(affected, healthy) if side == "right" else (healthy, affected))
 
 
 def _axes(size: Size) -> anatomy.Axes:

@@ -70,7 +70,7 @@ def _distance(level: Field, axes: Axes) -> Field:
 def _glands(body: Body, axes: Axes, rng: np.random.Generator) -> list[Layer]:
     """Return fibroglandular tissue: a branching texture of strands that run together towards the nipple."""
     layers = []
-    for breast in body.breasts:
+    for breast, background in zip(body.breasts, body.backgrounds, strict=True):
         base = float(body.base_mm(breast.z_mm))
         reach = np.array([breast.half_width_mm + 4, 0.0, breast.half_height_mm + 4])
         centre = np.array([breast.x_mm, 0.0, breast.z_mm])
@@ -84,7 +84,7 @@ def _glands(body: Body, axes: Axes, rng: np.random.Generator) -> list[Layer]:
             thin, full = _gland_share(body, breast, place, strands, lobes)
             fascia += thin / planes
             gland += full / planes
-        layers += [Layer(FASCIA, box, fascia), Layer(kinetics.GLAND, box, gland, body.background)]
+        layers += [Layer(FASCIA, box, fascia), Layer(kinetics.GLAND, box, gland, background)]
         layers += _nipple(body, axes, breast)
     return layers
 

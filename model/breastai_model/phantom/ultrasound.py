@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from breastai_model.phantom.appearance import APPEARANCE, rise
 from breastai_model.phantom.beam import scan
 from breastai_model.phantom.layers import Ground, field_index, tissue
 from breastai_model.phantom.texture import sample, smooth_step
@@ -18,11 +19,13 @@ from breastai_model.phantom.texture import sample, smooth_step
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from breastai_model.phantom.labels import Latents
+    from breastai_model.phantom.latents import Latents
     from breastai_model.phantom.lesion import Lesion
     from breastai_model.phantom.texture import Field
 
 ANGLES_DEG = tuple(15.0 * step for step in range(12))
+SHARP_MM, SOFT_SPAN_MM = 0.5, 1.3
+"""Ultrasound resolves finer than MRI: over how many mm a sharp border fades there, and how much more an indistinct one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,11 +98,9 @@ def largest_angle(lesion: Lesion, probe: Probe) -> float:
 
     The lesion is star-shaped about its centre, which lies in every such plane: the area is half the integral of r².
     """
-    turns = np.deg2rad(np.arange(0.0, 360.0, 5.0))
-    areas = []
-    for angle in range(0, 180, 2):
-        directions = np.cos(turns)[:, None] * probe.across(angle) - np.sin(turns)[:, None] * probe.outward
-        areas.append(float((lesion.radius(directions) ** 2).sum()))
+    turns = np.deg2rad(np.arange(0.0, 360.0, 5.0))[:, None]
+    across = np.stack([probe.across(angle) for angle in range(0, 180, 2)])[:, None, :]
+    areas = (lesion.radius(np.cos(turns) * across - np.sin(turns) * probe.outward) ** 2).sum(axis=1)
     return 2.0 * int(np.argmax(areas))
 
 
@@ -128,21 +129,25 @@ def render(
     lateral, w = (part.astype(np.float32) for part in np.meshgrid(across, deep))
     level = lesion_level(lesion, probe, turn, lateral, w)
     echo_db, loss, mirror_db = tissue(ground, np.deg2rad(turn), lateral, w)
-    swing = 0.9 / (1.0 + np.exp(-1.3 * latents.anisotropy)) * np.cos(2 * np.deg2rad(angle_deg) + 0.6)
+    look = APPEARANCE
+    swing = rise(0.0, 1.0, look.swing_steepness, latents.anisotropy) * np.cos(2 * np.deg2rad(angle_deg) + 0.6)
     near = level > -4.0
     texture, ragged = np.zeros_like(level), level.copy()
     beside, below = lateral[near], w[near]
     texture[near] = sample(ground.streaks, field_index(np.deg2rad(turn), beside, below * 1.4 + 11.0))
     uneven = sample(ground.streaks, field_index(np.deg2rad(turn), beside * 3.0, below * 1.6))
-    ragged[near] += 0.4 * (lesion.softness_mm - 0.4) * uneven
-    inside = smooth_step(ragged, lesion.softness_mm * 1.3)
-    lesion_db = -27.0 + 3.2 * latents.echo + 2.5 * swing + 2.8 * texture
+    soft = SHARP_MM + (lesion.softness_mm - look.soft_low_mm) / (look.soft_high_mm - look.soft_low_mm) * SOFT_SPAN_MM
+    ragged[near] += 0.4 * (soft - 0.4) * uneven
+    inside = smooth_step(ragged, soft * 1.3)
+    level_db = np.clip(look.echo_db + look.echo_step_db * latents.echo, look.echo_low_db, look.echo_high_db)
+    lesion_db = level_db - look.swing_echo_db * swing + look.echo_texture_db * texture
     echo_db += inside * (lesion_db - echo_db)
     mirror_db -= 40.0 * inside
     # A stiff, ragged margin sets a bright halo of reactive tissue around the lesion.
-    halo = np.exp(-(((level + 1.8) / 1.6) ** 2)) * (lesion.softness_mm - 0.5) / 1.3
-    echo_db += 8.0 * halo
-    behind_db = 4.0 + 11.0 * np.tanh(0.7 * latents.shadow + 0.5 * swing)
+    halo = np.exp(-(((level + 1.8) / 1.6) ** 2)) * (soft - 0.5) / 1.3
+    echo_db += look.halo_db * halo
+    behind_db = look.shadow_db + look.shadow_step_db * latents.shadow + look.swing_shadow_db * swing
+    behind_db = np.clip(behind_db, look.shadow_low_db, look.shadow_high_db)
     loss += inside * behind_db / (1.6 * float(lesion.half_axes_mm.mean()))
     # Beams that graze the side of the lesion are bent away: thin shadows below both its edges.
     outline = smooth_step(level, 2.4)
@@ -150,7 +155,7 @@ def render(
     flat = np.abs(np.gradient(outline, axis=0)) / (deep[1] - deep[0])
     loss += 2.6 * side**2 / (side + flat + 0.05)
     # A smooth border reflects like a mirror where it faces the beam: a thin bright capsule above and below.
-    capsule = np.exp(-((level / 0.3) ** 2)) * flat / (side + flat + 0.05) * min(max(1.6 - lesion.softness_mm, 0.0), 1.0)
+    capsule = np.exp(-((level / 0.3) ** 2)) * flat / (side + flat + 0.05) * min(max(1.6 - soft, 0.0), 1.0)
     mirror_db = np.maximum(mirror_db, 20.0 * np.log10(np.maximum(0.6 * capsule, 1e-3)))
     more = screen.oversample
     echo_db, loss, mirror_db = (np.repeat(np.repeat(part, more, axis=0), more, axis=1) for part in (echo_db, loss, mirror_db))

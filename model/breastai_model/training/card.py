@@ -29,9 +29,7 @@ def model_card(plan: Plan, result: Mapping[str, Any]) -> str:
         "",
         "## Data",
         "",
-        f"Learnt from {result['learnt_from']} {'made-up patients' if made_up else 'patients'}; "
-        f"{result['held_out']} others of the same collection chose the best epoch and gave the figures below, "
-        "so the true values are rather lower. No patient stands on both sides.",
+        f"Learnt from {result['learnt_from']} {'made-up patients' if made_up else 'patients'}; {_held_out(plan, result)}",
         "",
         "## What each positive answer means",
         "",
@@ -46,14 +44,47 @@ def model_card(plan: Plan, result: Mapping[str, Any]) -> str:
         "## Limits",
         "",
         *(["The patients were made up: these figures say nothing about real patients."] if made_up else []),
-        "Nothing here speaks of other hospitals, scanners, field strengths or contrast agents. Probabilities are not calibrated.",
+        "Nothing here speaks of other hospitals, scanners, field strengths or contrast agents.",
+        f"Temperatures, thresholds and conformal sets were fitted on the {_CALIBRATED_ON[result['calibrated_on']]}; where there were too "
+        "few of them nothing was fitted, and the probabilities are the network's own.",
         "",
         "## How it was made",
         "",
-        f"Recipe {plan.recipe.preset}, {result['epochs']} of {plan.epochs} epochs, best epoch {result['best_epoch']}, "
-        f"batch {plan.batch_size}, Adam at {plan.learning_rate:g}, seed {plan.seed}, device {result['device']}, {plan.precision}.",
+        f"Recipe {plan.recipe.preset}, losses {plan.recipe.losses}, {result['epochs']} of {plan.epochs} epochs, best epoch "
+        f"{result['best_epoch']} by {_WATCHED[plan.watch]}, two Adam optimisers at {plan.learning_rate:g} ({plan.schedule}), seed {plan.seed}, "
+        f"device {result['device']}, {result['precision']}.",
+        _batches(plan, result),
+        _start(plan),
     ]
     return "\n".join(lines) + "\n"
+
+
+_CALIBRATED_ON = {"folds": "predictions of the folds' networks for their held-out patients", "held-out cases": "held-out patients above"}
+_WATCHED = {"validation": "L_cls of the held-out patients", "training": "L_f of the training epoch, as published"}
+
+
+def _held_out(plan: Plan, result: Mapping[str, Any]) -> str:
+    others = f"{result['held_out']} others of the same collection"
+    if plan.watch == "training":
+        return f"{others} gave the figures below and chose nothing. No patient stands on both sides."
+    return (
+        f"{others} chose the best epoch and gave the figures below, so the true values are rather lower. No patient stands on both sides."
+    )
+
+
+def _batches(plan: Plan, result: Mapping[str, Any]) -> str:
+    """Return what one step saw: batch normalisation and L_C do not see a whole batch that is taken in parts."""
+    processes, parts = result["processes"], result["micro_batch"]
+    whole = f"A batch is {plan.batch_size} cases" + (f" in each of {processes} processes" if processes > 1 else "")
+    if 0 < parts < plan.batch_size:
+        return f"{whole}, {parts} at a time: batch normalisation saw {parts} cases at once, L_C {parts} and its memory."
+    return f"{whole}; batch normalisation and L_C saw {'those of one process' if processes > 1 else 'all of them'}."
+
+
+def _start(plan: Plan) -> str:
+    if not plan.start_from:
+        return "All weights began at random: no pretrained ones were used."
+    return f"The streams began from an imported pre-activation ResNet, SHA-256 {plan.start_from}."
 
 
 def _row(task: str, metrics: Mapping[str, Any]) -> str:

@@ -7,6 +7,8 @@ another.
 from __future__ import annotations
 
 import json
+import os
+import re
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -27,8 +29,10 @@ class CheckpointError(ValueError):
     """A checkpoint cannot be used; the text is one sentence."""
 
 
-def save_checkpoint(path: Path, net: nn.Module, optimizer: Optimizer | None, state: Mapping[str, Any]) -> None:
-    """Write the network, the optimizer's moments and the state, whole or not at all.
+def save_checkpoint(
+    path: Path, net: nn.Module, optimizers: Mapping[str, Optimizer] | None, state: Mapping[str, Any], objective: nn.Module | None = None
+) -> None:
+    """Write the network, the optimizers' moments, the objective's memory and the state, whole or not at all.
 
     Raises
     ------
@@ -38,17 +42,35 @@ def save_checkpoint(path: Path, net: nn.Module, optimizer: Optimizer | None, sta
         If it cannot be written; the old checkpoint is untouched then.
     """
     tensors = {f"net/{name}": value for name, value in net.state_dict().items()}
+    if objective is not None:
+        tensors |= {f"objective/{name}": value for name, value in objective.state_dict().items()}
     if any(value.is_floating_point() and not bool(value.isfinite().all()) for value in tensors.values()):
         raise CheckpointError("The network holds numbers that are not finite; the last good checkpoint is kept.")
-    if optimizer is not None:
+    for own, optimizer in (optimizers or {}).items():
         for index, values in optimizer.state_dict()["state"].items():
-            tensors |= {f"optimizer/{index}/{name}": torch.as_tensor(value) for name, value in values.items()}
+            tensors |= {f"optimizer/{own}/{index}/{name}": torch.as_tensor(value) for name, value in values.items()}
     plain = {name: value.detach().cpu().contiguous().clone() for name, value in tensors.items()}
-    replace_file(path, lambda temporary: save_file(plain, temporary, metadata={"state": json.dumps(dict(state), allow_nan=False)}))
+
+    def write(temporary: Path) -> None:
+        try:
+            save_file(plain, temporary, metadata={"state": json.dumps(dict(state), allow_nan=False)})
+        except SafetensorError as error:
+            raise disk_error(error) from error
+
+    replace_file(path, write)
 
 
-def load_checkpoint(path: Path, net: nn.Module, optimizer: Optimizer | None) -> dict[str, Any]:
-    """Put the checkpoint's numbers into network and optimizer and return its state.
+def disk_error(error: SafetensorError) -> OSError:
+    """Return the system's own error that safetensors wrapped in a text."""
+    found = re.search(r"(?:code: |os error )(\d+)", str(error))
+    number = int(found.group(1)) if found else 5
+    return OSError(number, os.strerror(number))
+
+
+def load_checkpoint(
+    path: Path, net: nn.Module, optimizers: Mapping[str, Optimizer] | None = None, objective: nn.Module | None = None
+) -> dict[str, Any]:
+    """Put the checkpoint's numbers into network, optimizers and objective and return its state.
 
     Raises
     ------
@@ -59,18 +81,23 @@ def load_checkpoint(path: Path, net: nn.Module, optimizer: Optimizer | None) -> 
         with safe_open(path, framework="pt", device="cpu") as file:
             state: dict[str, Any] = json.loads((file.metadata() or {})["state"])
             tensors: dict[str, Tensor] = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  not a dict
-        net.load_state_dict({name.removeprefix("net/"): value for name, value in tensors.items() if name.startswith("net/")})
-        if optimizer is not None:
-            _load_optimizer(optimizer, tensors)
+        net.load_state_dict(_below("net/", tensors))
+        if objective is not None:
+            objective.load_state_dict(_below("objective/", tensors))
+        for own, optimizer in (optimizers or {}).items():
+            _load_optimizer(optimizer, _below(f"optimizer/{own}/", tensors))
     except (OSError, SafetensorError, KeyError, ValueError, RuntimeError) as error:
         raise CheckpointError(f"The checkpoint {path.name} cannot be read or belongs to another network.") from error
     return state
 
 
+def _below(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
+
+
 def _load_optimizer(optimizer: Optimizer, tensors: Mapping[str, Tensor]) -> None:
     moments: dict[int, dict[str, Tensor]] = {}
     for name, value in tensors.items():
-        if name.startswith("optimizer/"):
-            _, index, what = name.split("/")
-            moments.setdefault(int(index), {})[what] = value
+        index, what = name.split("/")
+        moments.setdefault(int(index), {})[what] = value
     optimizer.load_state_dict({"state": moments, "param_groups": optimizer.state_dict()["param_groups"]})

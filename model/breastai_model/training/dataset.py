@@ -1,12 +1,11 @@
-"""Prepared cases as files without identity, and which of them are held out."""
+"""Prepared cases as files without identity: written once, memory-mapped when read."""
 
 from __future__ import annotations
 
-import hashlib
-import zipfile
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from safetensors import SafetensorError, safe_open
 
 from breastai_model.case import TASKS, InputsUsed, Labels
 from breastai_model.prepare import Prepared
@@ -39,7 +38,9 @@ def case_arrays(prepared: Prepared, labels: Labels, group: int) -> dict[str, NDA
 
 
 class CaseFiles:
-    """The prepared cases of a run; labels are held in memory, images are read when they are needed.
+    """The prepared cases of a run; labels are held in memory, images are mapped when they are needed.
+
+    A case that was read lies in the system's file cache, so that a second epoch costs no disk. Nothing is written.
 
     Attributes
     ----------
@@ -47,6 +48,8 @@ class CaseFiles:
         (case, task) int64: 1, 0, or -1 where not known.
     groups
         (case,) int64.
+    has_mri, has_us
+        (case,) bool: which modalities a case has.
 
     Raises
     ------
@@ -58,9 +61,14 @@ class CaseFiles:
         self._paths = tuple(paths)
         self.labels = np.full((len(paths), len(TASKS)), -1, dtype=np.int64)
         self.groups = np.zeros(len(paths), dtype=np.int64)
+        self.has_mri, self.has_us = np.zeros(len(paths), dtype=bool), np.zeros(len(paths), dtype=bool)
         for index in range(len(paths)):
-            arrays = self._read(index, ("labels", "group"))
+            arrays = self._read(index, ("labels", "group", "mri_present", "us_present"))
             self.labels[index], self.groups[index] = arrays["labels"], arrays["group"]
+            self.has_mri[index], self.has_us[index] = arrays["mri_present"].any(), arrays["us_present"].any()
+
+    def __len__(self) -> int:
+        return len(self._paths)
 
     def load(self, index: int) -> Prepared:
         """Return one case as the network takes it."""
@@ -70,9 +78,9 @@ class CaseFiles:
             raise ValueError(f"Case {self._number(index)} holds values that are no numbers.")
         return Prepared(
             mri=mri,
-            mri_present=arrays["mri_present"],
+            mri_present=arrays["mri_present"].copy(),
             us=us,
-            us_present=arrays["us_present"],
+            us_present=arrays["us_present"].copy(),
             sides=("right", "left") if arrays["right_first"] else ("left", "right"),
             both_orders=bool(arrays["both_orders"]),
             mri_affine=None,
@@ -83,31 +91,11 @@ class CaseFiles:
 
     def _read(self, index: int, names: tuple[str, ...]) -> dict[str, NDArray[Any]]:
         try:
-            # Opened here: numpy leaves a damaged file open when it raises.
-            with self._paths[index].open("rb") as raw, np.load(raw, allow_pickle=False) as file:
-                return {name: file[name] for name in names}
-        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+            # As tensors they are views of the mapped file; as numpy arrays safetensors would copy them.
+            with safe_open(self._paths[index], framework="pt") as file:
+                return {name: file.get_tensor(name).numpy() for name in names}
+        except (OSError, SafetensorError) as error:
             raise ValueError(f"Case {self._number(index)} is damaged: delete {self._paths[index].name} and go on.") from error
 
     def _number(self, index: int) -> int:
         return int(self._paths[index].stem)
-
-
-def split_by_patient(
-    labels: NDArray[np.int64], groups: NDArray[np.int64], share: float, seed: int
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Return the indices of the cases to learn from and of those held out, whole groups at a time.
-
-    Groups with equal labels are spread evenly over both sides; within them a hash of seed and group decides, so neither
-    the order of the files nor the other patients do.
-    """
-
-    def place(group: int) -> tuple[tuple[int, ...], str]:
-        first = labels[np.flatnonzero(groups == group)[0]]
-        return tuple(first.tolist()), hashlib.sha256(f"{seed} {group}".encode()).hexdigest()
-
-    order = sorted({int(group) for group in groups}, key=place)
-    # Every k-th of the ordered groups, counted so that the rounded share of them is reached.
-    held = {group for number, group in enumerate(order) if int((number + 1) * share + 0.5) > int(number * share + 0.5)}
-    out = np.array([int(group) in held for group in groups], dtype=bool)
-    return np.flatnonzero(~out), np.flatnonzero(out)

@@ -1,0 +1,73 @@
+"""`breastai prove`: what the method does and does not achieve on made-up data, as a table of claims."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Callable
+
+    from breastai_gui.services.places import Places
+
+UNFINISHED = 3
+
+
+def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the command with its options to the parser."""
+    prove = commands.add_parser(
+        "prove",
+        help="measure what the method achieves on made-up data: a table of claims",
+        description="Measures the claims of the method on phantoms whose truth is known, and prints a table: claim, expected, measured "
+        "with its 95 %% interval, holds or not. Every finished piece is a file in the folder; the same command goes on where it stopped. "
+        f"Exit code 0: the table is whole, whatever it says; {UNFINISHED}: time is over, start it again.",
+    )
+    prove.add_argument("--quick", action="store_true", help="the small table, at most ten minutes on two processors")
+    prove.add_argument("--out", type=Path, metavar="FOLDER", help="for cohorts, trainings, table.md, result.json (below the runs)")
+    prove.add_argument("--minutes", type=float, default=30.0, metavar="M", help="stop after so many minutes (30)")
+    prove.add_argument("--only", default="", metavar="CLAIM,...", help="these pieces alone, by name or by its beginning")
+    prove.add_argument("--weights", type=Path, metavar="FILE", help="judge this weights file instead")
+    prove.add_argument(
+        "--shuffled", type=Path, metavar="FILE", help="with --weights: the same trained on shuffled labels, a control of its maps"
+    )
+    prove.add_argument("--cohort", type=Path, metavar="FOLDER", help="with --weights: a phantom cohort that the weights never saw")
+    prove.add_argument("--processes", type=int, default=0, metavar="N", help="pieces at a time (as many as processors, at most 2)")
+
+
+def run(options: argparse.Namespace, places: Places, say: Callable[[str], None]) -> int:
+    """Measure what is not measured yet, print the table and return the exit code."""
+    complaint = _complaint(options)
+    if complaint:
+        print(f"breastai: {complaint}", file=sys.stderr)  # noqa: T201
+        return 2
+    # Before torch and numpy are loaded: threads of several processes would wait for each other.
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    from breastai_model.proof.prove import ProofError, Wish, pieces_of, prove
+
+    wish = Wish(options.quick, tuple(name for name in options.only.split(",") if name), options.weights, options.shuffled, options.cohort)
+    try:
+        pieces_of(wish)
+    except ProofError as error:
+        print(f"breastai: {error}", file=sys.stderr)  # noqa: T201
+        return 2
+    kind = "weights" if options.weights else "quick" if options.quick else "full"
+    folder = options.out if options.out is not None else places.runs / f"proof-{kind}"
+    processes = options.processes or min(2, os.cpu_count() or 1)
+    return 0 if prove(wish, folder, options.minutes, processes, say) else UNFINISHED
+
+
+def _complaint(options: argparse.Namespace) -> str:
+    """Return what is wrong with the options, "" where nothing is."""
+    if not options.minutes > 0 or options.processes < 0:
+        return "--minutes takes a number above 0 and --processes one of at least 1."
+    for file in (options.weights, options.shuffled):
+        if file is not None and not file.is_file():
+            return f"There is no weights file {file.name}."
+    if options.weights is None and (options.cohort is not None or options.shuffled is not None):
+        return "--cohort and --shuffled go with --weights."
+    if options.cohort is not None and not options.cohort.is_dir():
+        return f"There is no cohort folder {options.cohort.name}."
+    return ""

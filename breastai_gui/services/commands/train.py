@@ -1,0 +1,111 @@
+"""`breastai train`: run or continue a training run, start one from a plan, or make the bundled weights again."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from breastai_gui.services.places import Places
+    from breastai_model.plan import Plan
+
+LONGEST_PLAN = 256 * 1024
+
+ABOUT = """\
+TARGET is the folder of a run, which goes on where it stands, or a plan (JSON, such as those in resources/plans): its phantom cohort is
+made below the run's folder, then trained. A plan with folds trains each fold in RUN/folds and calibrates the model with the out-of-fold
+predictions.
+
+several processes, one or more machines that share the run's folder:
+  torchrun --nproc-per-node 4 -m breastai_gui train TARGET --out RUN
+the batch size of the plan is that of each process.
+"""
+
+
+class PlanError(Exception):
+    """A plan cannot be started; the text is one sentence."""
+
+
+def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the command with its options to the parser."""
+    train = commands.add_parser(
+        "train",
+        help="run or continue a training run, or start one from a plan",
+        description=ABOUT,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    train.add_argument("target", type=Path, nargs="?", metavar="TARGET", help="the run's folder, or a plan")
+    train.add_argument("--out", type=Path, metavar="RUN", help="for a plan: the folder of its run; it goes on where it is there already")
+    train.add_argument(
+        "--bundled",
+        nargs=argparse.REMAINDER,
+        metavar="OPTION",
+        help="make the weights that the program ships with; what follows are that command's own options (--bundled --help)",
+    )
+
+
+def run(options: argparse.Namespace, places: Places, say: Callable[[str], None]) -> int:
+    """Train and return the exit code."""
+    if options.bundled is not None:
+        return _bundled(options.bundled, places)
+    if options.target is None:
+        raise PlanError("Name what to train: the folder of a run, a plan, or --bundled.")
+    from breastai_gui.services import training_worker
+
+    target: Path = options.target
+    if target.is_dir() or target.suffix != ".json":
+        if options.out is not None:
+            raise PlanError("--out goes with a plan; the folder of a run is where it is.")
+        return training_worker.main(target)
+    folder = options.out if options.out is not None else places.runs / f"plan-{target.stem}"
+    _begin(folder, _plan(target), say)
+    return training_worker.main(folder)
+
+
+def _bundled(arguments: list[str], places: Places) -> int:
+    from breastai_model.training import bundled
+
+    out = [] if any(each.split("=")[0] in {"--out", "--help", "-h"} for each in arguments) else ["--out", str(places.runs / "bundled")]
+    return bundled.main([*out, *arguments])
+
+
+def _plan(path: Path) -> Plan:
+    from breastai_model.plan import Plan
+    from breastai_model.strict_json import parsed
+
+    try:
+        text = path.read_text("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise PlanError(f"The plan {path.name} cannot be read.") from error
+    plan = Plan.from_json(parsed(text, "plan", LONGEST_PLAN))
+    if plan.data is None:
+        raise PlanError(f"The plan {path.name} names no phantom cohort: to train with patients, start from the training wizard.")
+    return plan
+
+
+def _begin(folder: Path, plan: Plan, say: Callable[[str], None]) -> None:
+    """Make the run's folder, or see that it is one of this plan. Of several processes the first makes it and the others wait."""
+    import time
+
+    from breastai_model.run_folder import RunFolder
+    from breastai_model.training.processes import place
+
+    run = RunFolder(folder)
+    for _ in range(600):
+        if place().first or run.has_plan():
+            break
+        time.sleep(0.1)
+    if not run.has_plan():
+        try:
+            run.create(plan, {"cases": []})
+        except FileExistsError:
+            raise PlanError(f"The folder {folder.name} holds something else than a training run: choose another with --out.") from None
+    elif json.dumps(run.plan().to_json()) != json.dumps(plan.to_json()):
+        raise PlanError(f"The run {folder.name} was begun with another plan: choose another folder with --out.")
+    if place().first:
+        run.clear_stop()
+        say(f"The run's folder is {folder}")

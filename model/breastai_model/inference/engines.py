@@ -1,0 +1,171 @@
+"""What computes the encoders: torch, with norms folded and channels last; or OpenVINO in float32, where it is installed.
+
+OpenVINO computes no gradients, and combined heatmaps need those of stages 2 to 4, so it is for answers without maps or with
+last-stage maps. Building its graph takes seconds, a prediction of the bundled model's size saves tenths of one: it is for many
+patients in one process, and used only on request, after a self-test for agreement and for speed.
+"""
+
+from __future__ import annotations
+
+import copy
+import importlib.util
+import time
+import warnings
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
+
+from breastai_model.inference.golden import golden_batch
+from breastai_model.inference.stage_means import BRANCHES
+from breastai_model.inference.stage_means import STAGES as MEAN_STAGES
+from breastai_model.network.resnet_v2 import Bottleneck
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from breastai_model.network.net import BreastNet
+    from breastai_model.network.streams import ModalityStreams, Tap
+
+AGREEMENT = 1e-4
+"""Largest difference in a probability between CPU engines."""
+
+
+class EngineError(RuntimeError):
+    """An engine cannot be used here; the text is one sentence."""
+
+
+def fold_norms(net: BreastNet) -> BreastNet:
+    """Return the net with every batch norm that follows a convolution folded into it; for inference only.
+
+    In a pre-activation bottleneck these are the second and the third. The sums stay the same up to rounding (1e-6).
+    """
+    for block in net.modules():
+        if isinstance(block, Bottleneck):
+            for conv, norm in (("conv1", "norm2"), ("conv2", "norm3")):
+                follows = getattr(block, norm)
+                if isinstance(follows, nn.BatchNorm2d | nn.BatchNorm3d):
+                    setattr(block, conv, fuse_conv_bn_eval(getattr(block, conv), follows))
+                    setattr(block, norm, nn.Identity())
+    return net.requires_grad_(requires_grad=False)
+
+
+def for_inference(net: BreastNet) -> BreastNet:
+    """Return the net folded and its encoders' weights with channels last."""
+    net = fold_norms(net)
+    net.mri.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
+    net.us.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return net
+
+
+class _Trunk(nn.Module):
+    """The convolutions of one modality, as a graph: for each branch the last activation and the mean of every channel before.
+
+    (M, inputs, *space) to, for each branch, (M, 32w, *space / 32) and (M, 28w): stages 1 to 3, means over places.
+    """
+
+    def __init__(self, streams: ModalityStreams) -> None:
+        super().__init__()
+        self.streams = streams
+
+    def forward(self, views: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        trunk = self.streams.stage1(self.streams.stem(views))
+        found: list[torch.Tensor] = []
+        for branch in (self.streams.agnostic, self.streams.specific):
+            activations = branch(trunk, lambda _, activation: activation)
+            found.append(activations[-1])
+            found.append(torch.cat([activations[stage - 1].flatten(2).mean(dim=2) for stage in MEAN_STAGES], dim=1))
+        return tuple(found)
+
+
+class OpenVinoStreams(nn.Module):
+    """A modality's streams with the convolutions computed by OpenVINO; the rest, and gradients from stage 4 on, are torch's.
+
+    Taps see stage 4 as it is; at the stages before only the mean of every channel over the places, as (M, C, 1).
+
+    Parameters
+    ----------
+    streams
+        Folded, on the CPU, layout "sequence".
+    shape
+        (M, inputs, *space) of a whole exam: M may differ later.
+    threads
+        How many OpenVINO may use.
+    """
+
+    def __init__(self, streams: ModalityStreams, shape: tuple[int, ...], threads: int) -> None:
+        super().__init__()
+        import openvino
+
+        self.agnostic_reduce, self.specific_reduce, self.pool = streams.agnostic_reduce, streams.specific_reduce, streams.pool
+        norms = [streams.agnostic.stages, streams.specific.stages]
+        self._widths = [[stages[stage - 1].blocks[0].norm1.num_features for stage in MEAN_STAGES] for stages in norms]  # type: ignore[union-attr, index]
+        plain = copy.deepcopy(streams).to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
+        with warnings.catch_warnings(), torch.inference_mode():
+            warnings.simplefilter("ignore")  # of the tracer, on what it takes for constants
+            graph = openvino.convert_model(_Trunk(plain), example_input=torch.zeros(shape), input=[openvino.PartialShape([-1, *shape[1:]])])
+        # Its own choice would be bfloat16 where the processor has it (1e-2 in a probability), silently.
+        settings = {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": threads, "NUM_STREAMS": 1}
+        self._compiled: Any = openvino.Core().compile_model(graph, "CPU", settings)
+
+    def forward(self, views: torch.Tensor, tap: Tap | None = None) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return what `ModalityStreams` returns."""
+        found = self._compiled([views.contiguous().numpy()])
+        last: list[torch.Tensor] = []
+        for number, branch in enumerate(BRANCHES):
+            activation, means = (torch.from_numpy(found[2 * number + part].copy()) for part in (0, 1))
+            if tap is not None:
+                for stage, part in zip(MEAN_STAGES, means.split(self._widths[number], dim=1), strict=True):
+                    tap(branch, stage, part[..., None])
+                activation = tap(branch, 4, activation)
+            last.append(activation)
+        tokens = self.agnostic_reduce[0](self.pool(last[0])).flatten(2)[:, None]
+        mean = last[1].mean(dim=tuple(range(2, last[1].ndim)), keepdim=True)
+        return tokens, self.specific_reduce(mean).flatten(1)
+
+
+def with_openvino(net: BreastNet, threads: int) -> tuple[BreastNet, str]:
+    """Return a net that shares the weights of a folded one and computes its encoders by OpenVINO, and the engine's name.
+
+    Raises
+    ------
+    EngineError
+        If OpenVINO is not installed, the layout has no such engine, its answer differs or it is not faster than torch.
+    """
+    if importlib.util.find_spec("openvino") is None:
+        raise EngineError("OpenVINO is not installed: computed by torch.")
+    if net.recipe.layout != "sequence":
+        raise EngineError("The OpenVINO engine is for the layout sequence only: computed by torch.")
+    import openvino
+
+    recipe = net.recipe
+    made = copy.copy(net)
+    made._modules = dict(net._modules)
+    try:
+        made.mri = OpenVinoStreams(net.mri, (2 * recipe.phases, 2 if recipe.subtraction else 1, *recipe.mri_shape), threads)  # type: ignore[assignment]
+        made.us = OpenVinoStreams(net.us, (recipe.angles, 1, *recipe.us_shape), threads)  # type: ignore[assignment]
+        batch = golden_batch(recipe, whole=True)
+        with torch.inference_mode():
+            ours, theirs = (each(batch).logits.softmax(dim=2) for each in (net, made))
+            error = float((ours - theirs).abs().max())
+            torch_seconds, seconds = (_seconds(lambda each=each: each(batch)) for each in (net, made))  # type: ignore[misc]
+    except RuntimeError as error:
+        first = (str(error).strip().splitlines() or ["no reason given"])[0][:120].rstrip(".")
+        raise EngineError(f"OpenVINO failed ({first}): computed by torch.") from error
+    if not error <= AGREEMENT:
+        raise EngineError(f"OpenVINO's answer differs by {error:.1e} in a probability: computed by torch.")
+    if seconds >= torch_seconds:
+        raise EngineError("OpenVINO is not faster than torch on this computer: computed by torch.")
+    version = openvino.__version__.split("-")[0]
+    return made, f"OpenVINO {version}, float32, {threads} thread{'s' if threads > 1 else ''}"
+
+
+def _seconds(work: Callable[[], object]) -> float:
+    """Return the faster of two timings."""
+    times = []
+    for _ in range(2):
+        start = time.perf_counter()
+        work()
+        times.append(time.perf_counter() - start)
+    return min(times)

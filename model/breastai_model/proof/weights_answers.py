@@ -1,0 +1,129 @@
+"""What a weights file says of phantoms that it never saw: read once, kept in parts, so that a long reading can be gone on with."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from safetensors.numpy import load_file, save_file
+
+from breastai_model.case import TASKS
+from breastai_model.inference.input_checks import input_faults
+from breastai_model.inference.stage_means import read_case
+from breastai_model.phantom.patient import make_patient
+from breastai_model.prepare import collate, prepare
+from breastai_model.proof.pointing import KnownPatient
+from breastai_model.run_folder import replace_file
+from breastai_model.training.augment import without
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from breastai_model.case import Case, Labels
+    from breastai_model.network.net import Output
+    from breastai_model.phantom.cohort import PhantomCohort
+    from breastai_model.proof.pieces import Bench
+    from breastai_model.weights import Weights
+
+FRESH_SEED = 600_000_000
+"""Of phantoms that are made on the way, where no cohort is given."""
+PART = 50
+"""Phantoms of one file of answers."""
+
+
+@dataclass(frozen=True, slots=True)
+class FreshPhantoms:
+    """Clinic phantoms that the weights never saw: a cohort on the disk, or made on the way."""
+
+    cohort: PhantomCohort | None
+    count: int
+
+    def words(self) -> str:
+        """Return what they are, in words."""
+        if self.cohort is None:
+            return f"{self.count} clinic phantoms, seeds from {FRESH_SEED}"
+        data = self.cohort.data
+        return f"{self.count} {data.scenario} phantoms, seeds from {data.seed}, law {self.cohort.law_hash[:12]}"
+
+    def load(self, index: int) -> tuple[KnownPatient, Labels]:
+        """Return one phantom and its answers."""
+        if self.cohort is None:
+            made = make_patient(FRESH_SEED + index)
+            return KnownPatient(made.case, made.truth.lesion, made.truth.views), made.labels
+        stored = self.cohort.patient(index)
+        return KnownPatient(stored.case, stored.lesion, stored.views), stored.labels
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class FreshAnswers:
+    """The answers for n phantoms.
+
+    Attributes
+    ----------
+    labels
+        (n, task) int64.
+    both, mri, us
+        (n, task) log-odds with both modalities and with each alone.
+    agnostic_mri, agnostic_us, specific_mri, specific_us
+        (n, d).
+    outside
+        (n,) 1 where the in-distribution check says no, NaN where the weights carry none.
+    """
+
+    labels: NDArray[np.int64]
+    both: NDArray[np.float64]
+    mri: NDArray[np.float64]
+    us: NDArray[np.float64]
+    agnostic_mri: NDArray[np.float64]
+    agnostic_us: NDArray[np.float64]
+    specific_mri: NDArray[np.float64]
+    specific_us: NDArray[np.float64]
+    outside: NDArray[np.float64]
+
+
+def read_answers(weights: Weights, phantoms: FreshPhantoms, bench: Bench) -> FreshAnswers:
+    """Return the answers for all phantoms; parts that an earlier call read are taken from the disk. Raises OutOfTime."""
+    parts = []
+    folder = bench.folder / "answers" / weights.sha256[:16]
+    folder.mkdir(parents=True, exist_ok=True)
+    for start in range(0, phantoms.count, PART):
+        stop = min(start + PART, phantoms.count)
+        path = folder / f"{start:06d}-{stop:06d}.safetensors"
+        if not path.is_file():
+            rows = []
+            for index in range(start, stop):
+                bench.left_s()
+                rows.append(_row(weights, *phantoms.load(index)))
+            made = {name: np.stack([row[name] for row in rows]) for name in rows[0]}
+            replace_file(path, lambda target, made=made: save_file(made, target))  # type: ignore[misc]
+        parts.append(load_file(path))
+    return FreshAnswers(**{name: np.concatenate([part[name] for part in parts]) for name in parts[0]})
+
+
+def _row(weights: Weights, patient: KnownPatient, labels: Labels) -> dict[str, NDArray[Any]]:
+    """Return one patient's answers, each an array."""
+    prepared, net = prepare(patient.case, weights.recipe), weights.net
+    with torch.inference_mode():
+        whole, mri, us = (net(collate([without(prepared, absent)])) for absent in ("", "ultrasound", "mri"))
+    return {
+        "labels": np.array([-1 if answer is None else int(answer) for answer in (getattr(labels, task) for task in TASKS)], dtype=np.int64),
+        "both": _odds(whole),
+        "mri": _odds(mri),
+        "us": _odds(us),
+        **{name: getattr(whole, name)[0].double().numpy() for name in ("agnostic_mri", "agnostic_us", "specific_mri", "specific_us")},
+        "outside": np.array(_outside(weights, patient.case)),
+    }
+
+
+def _odds(output: Output) -> NDArray[np.float64]:
+    odds: NDArray[np.float64] = (output.logits[0, :, 1] - output.logits[0, :, 0]).double().numpy()
+    return odds
+
+
+def _outside(weights: Weights, case: Case) -> float:
+    if weights.distribution is None:
+        return float("nan")
+    prepared = prepare(case, weights.recipe)
+    return float(not weights.distribution.judge(read_case(weights.net, prepared), input_faults(case, prepared)).inside)

@@ -1,0 +1,130 @@
+"""Image phantoms of the proof: their labels, a training that can be stopped, and the tests of order, roll and mirror."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+import torch
+
+from breastai_model.case import Labels
+from breastai_model.phantom.latents import LATENT_NAMES, draw_latents
+from breastai_model.plan import plan_with
+from breastai_model.prepare import Prepared
+from breastai_model.proof import image_claims
+from breastai_model.proof.image_cases import ImageCohort, labels_of, of_scenario, read_cases, same_images, write_cases
+from breastai_model.proof.image_pieces import image_pieces, interaction_rows
+from breastai_model.proof.image_training import trained_net
+from breastai_model.proof.independence import lively, random_batch
+from breastai_model.proof.intervals import auc_interval
+from breastai_model.proof.pieces import Bench, OutOfTime
+from breastai_model.recipe import preset
+from breastai_model.run_folder import RunFolder
+from breastai_model.training.dataset import CaseFiles, case_arrays
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+RECIPE = preset(
+    "tiny", mri_shape=(4, 16, 16), us_shape=(16, 16), subtraction=True, feature_width=16, staf_widths=(16,), temporal_strides=(1,)
+)
+
+
+def bench(folder: Path, seconds: float = 300.0) -> Bench:
+    return Bench(folder, time.monotonic() + seconds, 1, lambda _line: None)
+
+
+@pytest.fixture(scope="module")
+def cases(tmp_path_factory: pytest.TempPathFactory) -> CaseFiles:
+    """Twelve made-up inputs, their labels a coin's."""
+    run = RunFolder(tmp_path_factory.mktemp("cases"))
+    run.cases.mkdir()
+    batch = random_batch(RECIPE, 12, 1)
+    for index in range(12):
+        arrays = [getattr(batch, name)[index].numpy() for name in ("mri", "us")]
+        present = np.ones((RECIPE.phases, 2), dtype=bool), np.ones(RECIPE.angles, dtype=bool)
+        prepared = Prepared(arrays[0], present[0], arrays[1], present[1], ("left", "right"), False, None, (), (), None)
+        run.write_case(index + 1, case_arrays(prepared, Labels(index % 2 == 0, index % 3 == 0, index % 2 == 1), index))
+    return CaseFiles(run.case_paths())
+
+
+def test_scenarios_share_images_and_differ_in_labels():
+    cohort = ImageCohort("clinic", 600, 10_000, RECIPE)
+    latents = np.array([draw_latents(seed).values for seed in range(10_000, 10_600)])
+    slope, size = (latents[:, LATENT_NAMES.index(name)] for name in ("slope", "size"))
+    shared, private = labels_of(cohort, of_scenario("S1")), labels_of(cohort, of_scenario("S2"))
+    assert auc_interval(size, shared[:, 0]).low > 0.8
+    assert auc_interval(slope, private[:, 0]).low > 0.8
+    assert auc_interval(size, private[:, 0]).low < 0.5 < auc_interval(size, private[:, 0]).high
+    assert [same_images(name) for name in ("S1", "S5", "S6", "S7")] == ["clinic", "clinic", "S6", "S7"]
+
+
+def test_phantoms_are_written_once_and_gone_on_with(tmp_path: Path):
+    cohort = ImageCohort("S7", 2, 77, RECIPE)
+    with pytest.raises(OutOfTime):
+        write_cases(cohort, range(1, 3), bench(tmp_path, -1))
+    write_cases(cohort, range(1, 2), bench(tmp_path))
+    first = next(tmp_path.rglob("0001.safetensors"))
+    stamp = first.stat().st_mtime_ns
+    write_cases(cohort, range(1, 3), bench(tmp_path))
+    assert first.stat().st_mtime_ns == stamp
+    found = read_cases(cohort, bench(tmp_path), of_scenario("S7"))
+    assert len(found) == 2
+    assert np.array_equal(found.labels, labels_of(cohort, of_scenario("S7")))
+    assert cohort.folder(tmp_path) != replace(cohort, recipe=preset("tiny")).folder(tmp_path), "another preparation is another cohort"
+
+
+def test_a_training_stops_with_the_time_and_goes_on(tmp_path: Path, cases: CaseFiles):
+    plan = plan_with("proof", RECIPE, "stable", epochs=2, batch_size=4, validation_share=0.25, device="cpu", augment=False)
+    with pytest.raises(OutOfTime):
+        trained_net("one", plan, cases, bench(tmp_path, 1e-3))
+    net = trained_net("one", plan, cases, bench(tmp_path))
+    again = trained_net("one", plan, cases, bench(tmp_path, 1e-3))
+    assert all(torch.equal(value, again.state_dict()[name]) for name, value in net.state_dict().items()), "a finished training is read"
+    with pytest.raises(ValueError, match="had another plan"):
+        trained_net("one", replace(plan, epochs=3), cases, bench(tmp_path))
+
+
+def test_order_and_roll_are_told_from_a_real_network(cases: CaseFiles):
+    answers = image_claims.read(lively(RECIPE, 3), cases)
+    rolled, shuffled, tokens = image_claims.roll_rows(answers, steps=(1, 5))
+    assert rolled.measured is not None
+    assert rolled.measured.value > 0, "images that differ give other answers when rolled"
+    assert shuffled.verdict == "reported"
+    assert tokens.verdict == "holds"
+    (order,) = image_claims.order_rows(answers)
+    assert order.measured is not None
+    still = image_claims.roll_rows(answers, steps=(0,))[0].measured
+    assert still is not None
+    assert still.value == 0, "a sweep that was not rolled is itself"
+
+
+def test_a_mirrored_phantom_gets_the_same_answer_and_another_side_does_not(cases: CaseFiles):
+    net = lively(RECIPE, 3)
+    assert image_claims.mirror_change(net, 900, count=1) < 1e-5
+    other, _ = image_claims.healthy_side_rows(image_claims.read(net, cases), 900, mirrored=1)
+    assert other.measured is not None
+    assert other.measured.value > 1e-4
+
+
+def test_interaction_is_asked_of_stable_and_not_of_linear_heads(cases: CaseFiles):
+    answers = image_claims.read(lively(RECIPE, 3), cases)
+    for losses, words in (("stable", "above 0.5"), ("faithful", "interval contains 0.5")):
+        rows = interaction_rows(answers, losses)
+        assert len(rows) == 9
+        assert {str(row.expected) for row in rows if row.claim.endswith("MRI + US")} == {words}
+        assert {str(row.expected) for row in rows if row.claim.endswith("alone")} == {"interval contains 0.5"}
+
+
+@pytest.mark.parametrize("quick", [True, False])
+def test_every_scenario_has_its_piece_after_its_phantoms(quick: bool):
+    pieces = {piece.name: piece for piece in image_pieces(quick=quick)}
+    wanted = {"S1-S2", "S5", "S7"} if quick else {f"S{number}" for number in range(1, 9)} | {"S4-faithful"}
+    assert wanted <= set(pieces)
+    for name in wanted:
+        assert pieces[name].after
+        assert set(pieces[name].after) <= set(pieces)
+        assert "epochs" in pieces[name].constants, "the budget stands in the table"

@@ -1,0 +1,80 @@
+"""The pointing game: a map that knows the lesion wins, one that does not loses, and ties are not luck."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from breastai_model.phantom.patient import make_patient
+from breastai_model.proof import pointing, truth_masks
+from breastai_model.proof.pointing import KnownPatient, Scores, hit, located, pointing_rows, score_net, score_pictures, share
+from breastai_model.recipe import preset
+
+RECIPE = preset("tiny", subtraction=True)
+
+
+@pytest.fixture(scope="module")
+def patients():
+    made = [make_patient(seed) for seed in (11, 12)]
+    return [KnownPatient(each.case, each.truth.lesion, each.truth.views) for each in made]
+
+
+def test_the_lesion_lies_where_it_enhances_and_where_it_is_dark(patients):
+    for patient in located(patients, replace(RECIPE, mri_shape=(24, 96, 96), mri_spacing_mm=(6.0, 2.0, 2.0), us_shape=(64, 64))):
+        picture = truth_masks.early_subtraction(patient.prepared)
+        assert picture[patient.mri].mean() > 2 * picture[patient.body].mean(), "the mask stands on the enhancing lesion"
+        dark = truth_masks.darkness(patient.prepared)
+        assert dark.shape == patient.us.shape
+        assert dark[patient.us].mean() > 1.1 * dark[dark > 0].mean(), "the masks stand on the dark lesion"
+        moved = np.roll(patient.mri, patient.mri.shape[-1] // 2, axis=-1)
+        assert picture[moved].mean() < picture[patient.mri].mean() / 2, "in the other breast they would not"
+
+
+def test_the_tolerance_is_half_a_cell_of_the_finest_stage():
+    half = truth_masks.tolerance(preset("compact"))
+    assert half.mri == (1, 4, 4)
+    assert half.us == (4, 4)
+    assert half.mri_mm == (6.0, 8.0, 8.0)
+    mask = np.zeros((5, 9), dtype=bool)
+    mask[2, 4] = True
+    assert truth_masks.widened(mask, (1, 2)).sum() == 15
+
+
+def test_hits_and_shares_count_what_they_say():
+    mask = np.zeros((4, 4), dtype=bool)
+    mask[1, 1] = True
+    values = np.zeros((4, 4))
+    assert hit(values, mask) == 0.0
+    assert share(values, mask) == 0.0
+    values[1, 1] = values[3, 3] = 2.0
+    assert hit(values, mask) == 0.5, "of two equal maxima one lies in the lesion"
+    assert share(values, mask) == 0.5
+    values[1, 1] = 3.0
+    assert hit(values, mask) == 1.0
+
+
+def test_a_network_that_learnt_nothing_does_not_point(patients):
+    known = located(patients, RECIPE)
+    net = pointing.untrained(RECIPE, known, 2)
+    before = {name: value.clone() for name, value in net.state_dict().items()}
+    own, mixed = score_net(net, known), score_net(pointing.randomised(net, known, 3), known)
+    assert all(np.array_equal(before[name], value) for name, value in net.state_dict().items()), "a control leaves the network alone"
+    assert len(own.values) == 4 * 4 * 3
+    rows = pointing_rows(
+        own, {"untrained": score_net(pointing.untrained(RECIPE, known, 1), known), "mixed": mixed}, score_pictures(known), "note"
+    )
+    assert len(rows) == 16 * 3
+    assert "holds" not in {row.verdict for row in rows if row.claim.startswith("mri") and row.claim.endswith("hit")}
+
+
+def test_a_map_points_only_above_every_control():
+    def scores(value: float) -> Scores:
+        chance = np.random.default_rng(int(100 * value))
+        return Scores({("mri_agnostic", "feature", score): (chance.random(200) < value).astype(np.float64) for score in pointing.SCORES})
+
+    good = pointing_rows(scores(0.97), {"untrained": scores(0.2)}, scores(0.6), "")
+    assert [row.verdict for row in good] == ["holds", "holds", "holds"]
+    plain_is_better = pointing_rows(scores(0.8), {"untrained": scores(0.2)}, scores(0.95), "")
+    assert [row.verdict for row in plain_is_better] == ["does not hold"] * 3

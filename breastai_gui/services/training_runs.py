@@ -16,6 +16,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from breastai_gui.services.backbones import FOLDER
 from breastai_gui.services.places import Places, worker_command
 from breastai_model.run_folder import Progress, RunFolder, RunState
 
@@ -118,6 +119,10 @@ class TrainingRuns:
             raise RunError("This run is still at work: pause it first.")
         shutil.rmtree(folder)
 
+    def backbones(self) -> tuple[str, ...]:
+        """Return the SHA-256 of each imported backbone that a run of the full size may start from."""
+        return tuple(sorted(path.stem for path in (self._places.models / FOLDER).glob("*.safetensors")))
+
     def list(self) -> tuple[RunStatus, ...]:
         """Return all runs, the newest first."""
         folders = [path for path in self._places.runs.iterdir() if RunFolder(path).has_plan()]
@@ -189,6 +194,9 @@ ENDED = "Ended: "
 """The trainer's last line begins with this; a run without it was killed."""
 AS_ASKED = "as asked"
 
+LITTLE_ROOM = 50e6
+"""Bytes free below which a silent end is put down to a full disk."""
+
 _launched: list[subprocess.Popen[bytes]] = []
 
 
@@ -201,5 +209,7 @@ def _age_s(path: Path) -> float:
 
 def _broken_sentence(run: RunFolder, words: tuple[str, ...]) -> str:
     went = "It can go on from its last checkpoint." if run.checkpoint.is_file() else "It can be started again."
+    if shutil.disk_usage(run.path).free < LITTLE_ROOM:
+        went = f"The disk is full: free at least 2 GB. {went}"
     last = next((f" Its last line: {line[:200]}" for line in reversed(words) if line != STARTING), "")
     return f"The training process ended without a word, as when it is killed or the computer stops. {went}{last}"

@@ -252,8 +252,9 @@ _PAPER = Recipe(
 _COMPACT = replace(
     _PAPER,
     preset="compact",
-    mri_shape=(24, 96, 96),
+    mri_shape=(24, 64, 80),  # 128 mm from front to back leave the heart out, 160 mm from the midline hold a breast (README, Decisions)
     mri_spacing_mm=(6.0, 2.0, 2.0),
+    subtraction=True,
     us_shape=(128, 128),
     width=16,
     depths=(1, 1, 1, 1),

@@ -38,13 +38,13 @@ PLANS = {
     ),
     "compact-stable": plan_with(
         "compact-stable",
-        preset("compact", subtraction=True),
+        preset("compact"),
         "stable",
         data=PhantomData("clinic", 1200, 7),
         batch_size=16,
         epochs=50,
     ),
-    "tiny": plan_with("tiny", preset("tiny", subtraction=True), "stable", data=PhantomData("clinic", 120, 7), epochs=20),
+    "tiny": plan_with("tiny", preset("tiny"), "stable", data=PhantomData("clinic", 120, 7), epochs=20),
 }
 
 

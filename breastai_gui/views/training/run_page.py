@@ -19,7 +19,7 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
-from breastai_gui.services.training_plan import PRESETS, plan_for
+from breastai_gui.services.training_plan import LOSS_CHOICES, PRESETS, plan_for
 from breastai_gui.services.training_runs import RunError
 from breastai_gui.views.training.curve_plot import CurvePlot
 from breastai_gui.views.training.page_parts import Page, card, plain_label
@@ -67,6 +67,11 @@ class RunPage(Page):
         self.epochs_box.setRange(1, 500)
         self.batch_box = QSpinBox()
         self.batch_box.setRange(1, 64)
+        self.losses_box = QComboBox()
+        for title, losses in LOSS_CHOICES:
+            self.losses_box.addItem(title, losses)
+        self.start_box = QComboBox()
+        self.start_box.setToolTip("Random weights, or a pre-activation ResNet of your own (breastai models import-imagenet).")
         self.device_box = QComboBox()
         for title, device in (("Automatic: the graphics card where there is one", "auto"), ("Processor (CPU)", "cpu")):
             self.device_box.addItem(title, device)
@@ -78,6 +83,8 @@ class RunPage(Page):
         form.addRow("", self.about_label)
         form.addRow("Epochs", self.epochs_box)
         form.addRow("Patients in a batch", self.batch_box)
+        form.addRow("Losses", self.losses_box)
+        form.addRow("Start from", self.start_box)
         form.addRow("Device", self.device_box)
         frame = card()
         frame.setLayout(form)
@@ -147,6 +154,8 @@ class RunPage(Page):
                 epochs=self.epochs_box.value(),
                 batch_size=self.batch_box.value(),
                 device=self.device_box.currentData(),
+                losses=self.losses_box.currentData(),
+                start_from=self.start_box.currentData() or "",
             )
             self.watch(self._runs.start(plan, self._cohort))
         except RunError as error:
@@ -208,6 +217,12 @@ class RunPage(Page):
         self.about_label.setText(preset.about)
         self.epochs_box.setValue(preset.epochs)
         self.batch_box.setValue(preset.batch_size)
+        # The backbones that can be brought have the published method's size.
+        self.start_box.clear()
+        self.start_box.addItem("Random weights", "")
+        for sha256 in self._runs.backbones() if preset.name == "paper" else ():
+            self.start_box.addItem(f"Imported backbone {sha256[:12]}…", sha256)
+        self.start_box.setEnabled(self.start_box.count() > 1)
 
     def _pause(self) -> None:
         if self.folder is not None:

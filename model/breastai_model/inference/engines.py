@@ -14,6 +14,7 @@ import warnings
 from typing import TYPE_CHECKING, Any
 
 import torch
+import torch.nn.functional as F
 from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
@@ -51,9 +52,42 @@ def fold_norms(net: BreastNet) -> BreastNet:
     return net.requires_grad_(requires_grad=False)
 
 
+class Pointwise(nn.Module):
+    """A 1x1 convolution as one matrix product over channels that lie last: no copy in, none out.
+
+    Parameters
+    ----------
+    conv
+        Its kernel is 1 in every direction; the stride may be any.
+    """
+
+    def __init__(self, conv: nn.Conv2d | nn.Conv3d) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(conv.weight.detach().flatten(1), requires_grad=False)
+        self.bias = None if conv.bias is None else nn.Parameter(conv.bias.detach(), requires_grad=False)
+        self.stride = conv.stride
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Return (M, out, *space / stride), channels last in memory."""
+        if max(self.stride) > 1:
+            x = x[(..., *(slice(None, None, step) for step in self.stride))]
+        return F.linear(x.movedim(1, -1), self.weight, self.bias).movedim(-1, 1)
+
+
+def _with_pointwise(module: nn.Module) -> None:
+    """Put a `Pointwise` in the place of every 1x1 convolution inside a module."""
+    for name, child in module.named_children():
+        if isinstance(child, nn.Conv2d | nn.Conv3d) and set(child.kernel_size) == {1}:
+            setattr(module, name, Pointwise(child))
+        else:
+            _with_pointwise(child)
+
+
 def for_inference(net: BreastNet) -> BreastNet:
-    """Return the net folded and its encoders' weights with channels last."""
+    """Return the net folded, its encoders' weights with channels last and their 1x1 convolutions as matrix products."""
     net = fold_norms(net)
+    for streams in (net.mri, net.us):
+        _with_pointwise(streams)
     net.mri.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
     net.us.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     return net
@@ -116,7 +150,7 @@ class OpenVinoStreams(nn.Module):
         for number, branch in enumerate(BRANCHES):
             activation, means = (torch.from_numpy(found[2 * number + part].copy()) for part in (0, 1))
             if tap is not None:
-                for stage, part in zip(MEAN_STAGES, means.split(self._widths[number], dim=1), strict=True):
+                for stage, part in zip(MEAN_STAGES, torch.split(means, self._widths[number], dim=1), strict=True):
                     tap(branch, stage, part[..., None])
                 activation = tap(branch, 4, activation)
             last.append(activation)
@@ -150,9 +184,9 @@ def with_openvino(net: BreastNet, threads: int) -> tuple[BreastNet, str]:
             ours, theirs = (each(batch).logits.softmax(dim=2) for each in (net, made))
             error = float((ours - theirs).abs().max())
             torch_seconds, seconds = (_seconds(lambda each=each: each(batch)) for each in (net, made))  # type: ignore[misc]
-    except RuntimeError as error:
-        first = (str(error).strip().splitlines() or ["no reason given"])[0][:120].rstrip(".")
-        raise EngineError(f"OpenVINO failed ({first}): computed by torch.") from error
+    except RuntimeError as failure:
+        first = (str(failure).strip().splitlines() or ["no reason given"])[0][:120].rstrip(".")
+        raise EngineError(f"OpenVINO failed ({first}): computed by torch.") from failure
     if not error <= AGREEMENT:
         raise EngineError(f"OpenVINO's answer differs by {error:.1e} in a probability: computed by torch.")
     if seconds >= torch_seconds:

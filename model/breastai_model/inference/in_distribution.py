@@ -133,7 +133,7 @@ class Distribution:
 
         The distance is sqrt( x^T Sigma^-1 x / features ) of the standardised features x: about 1 for a typical case.
         """
-        found = {}
+        found: dict[str, float] = {}
         for group in self.law.groups:
             values = reading.groups.get(group.name)
             if values is not None:

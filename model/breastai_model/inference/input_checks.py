@@ -49,7 +49,7 @@ def _mri_faults(prepared: Prepared) -> list[str]:
     faults = []
     phases, breasts = prepared.mri_present.any(axis=1), prepared.mri_present.any(axis=0)
     volumes = prepared.mri[phases][:, breasts]
-    if phases[0] and len(volumes) > 1:
+    if prepared.mri_present[0].any() and len(volumes) > 1:
         # Contrast brightens what it reaches: among the voxels that change most the first phase is the darkest.
         change = volumes.max(axis=0) - volumes.min(axis=0)
         moving = change >= np.quantile(change, 1 - BRIGHTEST_SHARE)

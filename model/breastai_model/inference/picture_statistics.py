@@ -69,4 +69,5 @@ def _bands(pictures: NDArray[np.float32]) -> NDArray[np.float64]:
     power = (np.abs(np.fft.rfft2((pictures - level) * taper)) ** 2).mean(axis=0)
     frequency = np.hypot(np.fft.fftfreq(rows)[:, None], np.fft.rfftfreq(columns)[None])
     shares = [float(power[(frequency >= low) & (frequency < high)].sum()) for low, high in itertools.pairwise(BANDS)]
-    return np.log((np.asarray(shares) + FLOOR) / (power.sum() + len(shares) * FLOOR) + 1e-7)
+    logarithms: NDArray[np.float64] = np.log((np.asarray(shares) + FLOOR) / (power.sum() + len(shares) * FLOOR) + 1e-7)
+    return logarithms

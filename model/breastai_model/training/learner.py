@@ -91,7 +91,7 @@ class Learner:
         rate, ramp
             The learning rate, and how much of lambda1 and lambda2 stands.
         encoders
-            False: an epoch of the discriminators alone.
+            Whether the encoders learn; with `alternate: epoch` the discriminators learn where the encoders do not.
         micro_batch
             Cases that pass the network at once; 0: all.
         """
@@ -117,7 +117,8 @@ class Learner:
             for group in optimizer.param_groups:
                 group["lr"] = rate
         self.learning_mode()
-        adversary = self.plan.losses.adversary != "none"
+        losses = self.plan.losses
+        discriminators = losses.adversary != "none" and (losses.alternate == "step" or not encoders)
         whole = _seen(batch, groups)
         counts = self.objective.counts(labels, whole, self.class_weights)
         at_once = micro_batch == 0 or micro_batch >= len(labels)
@@ -128,7 +129,7 @@ class Learner:
             seen = _seen(piece, groups[here])
             with torch.set_grad_enabled(encoders), self.machine.autocast():
                 output = self.net(piece)
-            if adversary:
+            if discriminators:
                 loss = self.objective.discriminator_loss(output, self.net.discriminators, seen, counts)
                 self._backward(loss)
                 _add(parts, {"L_g": loss.detach()})
@@ -137,7 +138,7 @@ class Learner:
             if encoders:
                 self._add_encoder_loss(parts, output, labels[here], seen, ramp, counts)
             passed.append((_detached(output), seen))
-        if adversary and not at_once:
+        if discriminators and not at_once:
             good = self._update("omega", self._omega)
         # All losses are sums over the processes, so all of them come to the same decision.
         good = good and all(bool(value.isfinite()) for value in parts.values())

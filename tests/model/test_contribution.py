@@ -21,7 +21,7 @@ from model_cases import a_case, a_net, a_weights_file, without_mri, without_ultr
 if TYPE_CHECKING:
     from pathlib import Path
 
-SMALL = preset("tiny", mri_shape=(4, 16, 16), us_shape=(16, 16))
+SMALL = preset("tiny", mri_shape=(4, 16, 16), us_shape=(16, 16), subtraction=False)
 
 
 def masked(prepared: Prepared, phases: Any, angles: Any) -> Prepared:

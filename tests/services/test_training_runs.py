@@ -18,6 +18,7 @@ from breastai_gui.services.phantom_cohort import write_phantom_cohort
 from breastai_gui.services.places import Places
 from breastai_gui.services.training_plan import PRESETS, plan_for
 from breastai_gui.services.training_runs import RunError, TrainingRuns
+from breastai_model.plan import LOSSES
 from breastai_model.run_folder import RunFolder
 
 
@@ -123,7 +124,7 @@ def test_a_run_with_a_damaged_plan_is_broken_and_says_why(cohort):
     (run.path / "plan.json").write_text("{}", "utf-8")
     (status,) = runs.list()
     assert (status.state, status.can_go_on, status.title) == ("broken", False, "damaged")
-    assert "plan.json is not a plan of this version of the program." in status.why
+    assert "plan.json is not a plan of this version of the program" in status.why
 
 
 def test_the_worker_ends_with_a_sentence_for_every_failure(cohort, capsys):
@@ -133,7 +134,9 @@ def test_the_worker_ends_with_a_sentence_for_every_failure(cohort, capsys):
     (run.path / "plan.json").write_text("{}", "utf-8")
     assert training_worker.main(run.path) == 1
     said = capsys.readouterr().out.splitlines()
-    assert said == ["Ended: this folder holds no training run.", "Ended: plan.json is not a plan of this version of the program."]
+    assert said[0] == "Ended: this folder holds no training run."
+    assert said[1].startswith("Ended: plan.json is not a plan of this version of the program")
+    assert len(said) == 2
     assert not run.is_locked()
 
 
@@ -146,6 +149,15 @@ def test_no_name_and_no_folder_leaves_cohort_json(cohort):
         if path.is_file() and path.name != "cohort.json":
             content = path.read_bytes()
             assert not [secret for secret in secrets if secret in content], path.name
+
+
+def test_the_losses_and_the_start_that_are_chosen_reach_the_plan(cohort):
+    stable = plan_for("x", PRESETS[1], cohort, epochs=5, batch_size=4, device="cpu")
+    assert (stable.recipe.losses, stable.recipe.subtraction, stable.losses) == ("stable", True, LOSSES["stable"])
+    full = plan_for("x", PRESETS[2], cohort, epochs=5, batch_size=6, device="cpu", losses="faithful", start_from="0" * 64)
+    assert (full.losses, full.recipe.subtraction, full.recipe.head) == (LOSSES["faithful"], False, "linear")
+    assert (full.epochs, full.learning_rate, full.schedule, full.watch) == (5, 1e-4, "plateau", "training")
+    assert (full.micro_batch, full.checkpoint_activations, full.start_from) == (1, True, "0" * 64)
 
 
 def test_a_name_that_cannot_stand_in_a_weights_file_is_refused_at_once(cohort):

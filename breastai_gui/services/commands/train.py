@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
     from breastai_gui.services.places import Places
     from breastai_model.plan import Plan
+    from breastai_model.run_folder import RunFolder
 
 LONGEST_PLAN = 256 * 1024
 
@@ -81,7 +82,10 @@ def _plan(path: Path) -> Plan:
         text = path.read_text("utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise PlanError(f"The plan {path.name} cannot be read.") from error
-    plan = Plan.from_json(parsed(text, "plan", LONGEST_PLAN))
+    try:
+        plan = Plan.from_json(parsed(text, "plan", LONGEST_PLAN))
+    except ValueError as error:
+        raise PlanError(str(error).replace("plan.json", path.name)) from error
     if plan.data is None:
         raise PlanError(f"The plan {path.name} names no phantom cohort: to train with patients, start from the training wizard.")
     return plan
@@ -104,8 +108,15 @@ def _begin(folder: Path, plan: Plan, say: Callable[[str], None]) -> None:
             run.create(plan, {"cases": []})
         except FileExistsError:
             raise PlanError(f"The folder {folder.name} holds something else than a training run: choose another with --out.") from None
-    elif json.dumps(run.plan().to_json()) != json.dumps(plan.to_json()):
+    elif _begun_with(run) != json.dumps(plan.to_json()):
         raise PlanError(f"The run {folder.name} was begun with another plan: choose another folder with --out.")
     if place().first:
         run.clear_stop()
         say(f"The run's folder is {folder}")
+
+
+def _begun_with(run: RunFolder) -> str:
+    try:
+        return json.dumps(run.plan().to_json())
+    except ValueError as error:
+        raise PlanError(str(error)) from error

@@ -70,8 +70,26 @@ class Pointwise(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Return (M, out, *space / stride), channels last in memory."""
         if max(self.stride) > 1:
-            x = x[(..., *(slice(None, None, step) for step in self.stride))]
+            for axis, step in enumerate(self.stride, start=2):
+                x = x.movedim(axis, 0)[::step].movedim(0, axis)
         return F.linear(x.movedim(1, -1), self.weight, self.bias).movedim(-1, 1)
+
+    def as_convolution(self) -> nn.Module:
+        """Return the convolution that it stands for; a graph compiler knows better what to do with one."""
+        kind = nn.Conv2d if len(self.stride) == 2 else nn.Conv3d
+        conv = kind(self.weight.shape[1], self.weight.shape[0], 1, stride=self.stride, bias=self.bias is not None)  # type: ignore[arg-type]
+        conv.weight = nn.Parameter(self.weight.reshape(*self.weight.shape, *(1,) * len(self.stride)), requires_grad=False)
+        conv.bias = self.bias
+        return conv
+
+
+def _with_convolutions(module: nn.Module) -> None:
+    """Undo `_with_pointwise`."""
+    for name, child in module.named_children():
+        if isinstance(child, Pointwise):
+            setattr(module, name, child.as_convolution())
+        else:
+            _with_convolutions(child)
 
 
 def _with_pointwise(module: nn.Module) -> None:
@@ -136,6 +154,7 @@ class OpenVinoStreams(nn.Module):
         norms = [streams.agnostic.stages, streams.specific.stages]
         self._widths = [[stages[stage - 1].blocks[0].norm1.num_features for stage in MEAN_STAGES] for stages in norms]  # type: ignore[union-attr, index]
         plain = copy.deepcopy(streams).to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
+        _with_convolutions(plain)
         with warnings.catch_warnings(), torch.inference_mode():
             warnings.simplefilter("ignore")  # of the tracer, on what it takes for constants
             graph = openvino.convert_model(_Trunk(plain), example_input=torch.zeros(shape), input=[openvino.PartialShape([-1, *shape[1:]])])

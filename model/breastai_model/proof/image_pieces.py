@@ -7,15 +7,18 @@ from functools import partial
 from typing import TYPE_CHECKING, Literal
 
 from breastai_model.case import TASKS
+from breastai_model.phantom.patient import make_patient
 from breastai_model.phantom.scenarios import SCENARIOS
 from breastai_model.plan import Plan, plan_with
-from breastai_model.proof import image_claims
+from breastai_model.proof import image_claims, pointing
 from breastai_model.proof.image_cases import ImageCohort, Source, of_scenario, read_cases, same_images, write_cases
 from breastai_model.proof.image_training import trained_net
 from breastai_model.proof.intervals import auc_interval
 from breastai_model.proof.pieces import Piece
 from breastai_model.proof.table import Row, above, contains
 from breastai_model.recipe import preset
+from breastai_model.run_folder import RunFolder
+from breastai_model.weights import read_weights
 
 if TYPE_CHECKING:
     from breastai_model.plan import Scenario
@@ -25,6 +28,7 @@ if TYPE_CHECKING:
 LEARN_SEED, TEST_SEED = 400_000_000, 500_000_000
 PART = 200
 """Phantoms of one piece: about two minutes of one processor."""
+POINTED = 100
 RECIPE = preset("tiny", subtraction=True)
 
 
@@ -79,6 +83,8 @@ def image_pieces(*, quick: bool) -> list[Piece]:
     pieces += [_piece(name, SCENARIOS[name].source, same_images(name), of_scenario(name), budget, "stable") for name in scenarios]
     if not quick:
         pieces.append(_piece("S4-faithful", "S4 with the linear heads of faithful", "clinic", of_scenario("S4"), budget, "faithful"))
+        words = f"network of S1 against that of S5, whose labels say nothing; {POINTED} fresh phantoms, seeds from {TEST_SEED}"
+        pieces.append(Piece("pointing", "Heatmaps of the S1 network", f"{words}; {budget.words('stable')}", _pointing, ("S1", "S5")))
     return pieces
 
 
@@ -160,3 +166,13 @@ def interaction_rows(answers: Answers, losses: str) -> list[Row]:
         )
         rows.append(Row(f"S4 {task}, MRI + US", f"AUC, {losses}", expected, measured, note))
     return rows
+
+
+def _pointing(bench: Bench) -> list[Row]:
+    """Return whether the maps of the S1 network point; the network of S5 is the control with labels that say nothing."""
+    net, mixed = (read_weights(RunFolder(bench.folder / "runs" / name).model).net for name in ("S1", "S5"))
+    made = [make_patient(TEST_SEED + number) for number in range(POINTED)]
+    patients = pointing.located((pointing.KnownPatient(each.case, each.truth.lesion, each.truth.views) for each in made), RECIPE)
+    spacing = made[0].case.ultrasound_spacing_mm[0]
+    words = pointing.tolerance_words(patients, RECIPE, 0.0 if spacing is None else spacing[0])
+    return pointing.measured_rows(net, mixed, patients, words, bench.left_s)

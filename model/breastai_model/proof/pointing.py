@@ -187,6 +187,32 @@ def _fitted(net: BreastNet, patients: Sequence[Located]) -> BreastNet:
     return net.eval()
 
 
+def measured_rows(
+    net: BreastNet, shuffled: BreastNet | None, patients: Sequence[Located], note: str, tell: Callable[[], object]
+) -> list[Row]:
+    """Return `pointing_rows` of a network with every control.
+
+    Parameters
+    ----------
+    shuffled
+        A network of the same recipe trained on labels that say nothing; None: that control is missing, and the note says so.
+    tell
+        Called after each map is scored; what it raises ends the work.
+    """
+    nets = {"untrained": untrained(net.recipe, patients, 1), "layers shuffled": randomised(net, patients, 1)}
+    if shuffled is None:
+        note = f"no network trained on shuffled labels was given; {note}"
+    else:
+        nets["labels shuffled"] = shuffled
+    controls = {name: score_net(each, patients, tell) for name, each in nets.items()}
+    return pointing_rows(score_net(net, patients, tell), controls, score_pictures(patients), f"{note}; {len(patients)} phantoms")
+
+
+def tolerance_words(patients: Sequence[Located], recipe: Recipe, spacing_mm: float) -> str:
+    """Return the tolerance of the pointing game in millimetres; `spacing_mm` is that of a pixel of the ultrasound images."""
+    return truth_masks.tolerance(recipe).words(patients[0].prepared.us_boxes[0][2] * spacing_mm / recipe.us_shape[0])
+
+
 def pointing_rows(own: Scores, controls: Mapping[str, Scores], pictures: Scores, note: str) -> list[Row]:
     """Return for each of the sixteen maps its hits and energy, judged against all controls.
 

@@ -70,8 +70,11 @@ def pieces_of(wish: Wish) -> list[Piece]:
         if not any(piece.name.startswith(start) for piece in every):
             raise ProofError(f"There is no claim {start!r}; there are {', '.join(piece.name for piece in every)}.")
     chosen = {piece.name for piece in every if piece.name.startswith(wish.only)}
-    needed = {name for piece in every if piece.name in chosen for name in piece.after}
-    return [piece for piece in every if piece.name in chosen | needed]
+    while True:
+        needed = {name for piece in every if piece.name in chosen for name in piece.after}
+        if needed <= chosen:
+            return [piece for piece in every if piece.name in chosen]
+        chosen |= needed
 
 
 def prove(wish: Wish, folder: Path, minutes: float, processes: int, say: Callable[[str], None]) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -86,7 +87,8 @@ class FreshAnswers:
 def read_answers(weights: Weights, phantoms: FreshPhantoms, bench: Bench) -> FreshAnswers:
     """Return the answers for all phantoms; parts that an earlier call read are taken from the disk. Raises OutOfTime."""
     parts = []
-    folder = bench.folder / "answers" / weights.sha256[:16]
+    told = hashlib.sha256(phantoms.words().encode()).hexdigest()
+    folder = bench.folder / "answers" / f"{weights.sha256[:16]}-{told[:8]}"
     folder.mkdir(parents=True, exist_ok=True)
     for start in range(0, phantoms.count, PART):
         stop = min(start + PART, phantoms.count)

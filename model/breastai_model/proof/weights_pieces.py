@@ -16,7 +16,6 @@ from breastai_model.proof.intervals import Interval, auc_interval, exact, mean_i
 from breastai_model.proof.latent_claims import LEAKY, PROBE_GATE
 from breastai_model.proof.pieces import Piece
 from breastai_model.proof.table import Row, at_least, at_most, between, contains
-from breastai_model.proof.truth_masks import tolerance
 from breastai_model.proof.weights_answers import FreshPhantoms, read_answers
 from breastai_model.training.conformal import expected_coverage
 from breastai_model.training.intervals import biased_figure, patient_weights
@@ -154,14 +153,7 @@ def _pointing(path: Path, shuffled: Path | None, phantoms: FreshPhantoms, bench:
     weights = read_weights(path)
     patients = pointing.located((phantoms.load(index)[0] for index in range(phantoms.count)), weights.recipe)
     bench.left_s()
-    nets = {"untrained": pointing.untrained(weights.recipe, patients, 1), "layers shuffled": pointing.randomised(weights.net, patients, 1)}
-    note = "no net trained on shuffled labels was given: --shuffled; "
-    if shuffled is not None:
-        nets["labels shuffled"], note = read_weights(shuffled).net, ""
-    controls = {name: pointing.score_net(net, patients, bench.left_s) for name, net in nets.items()}
-    own = pointing.score_net(weights.net, patients, bench.left_s)
-    box = patients[0].prepared.us_boxes[0]
     spacing = phantoms.load(0)[0].case.ultrasound_spacing_mm[0]
-    cell = 0.0 if spacing is None else box[2] * spacing[0] / weights.recipe.us_shape[0]
-    words = tolerance(weights.recipe).words(cell)
-    return pointing.pointing_rows(own, controls, pointing.score_pictures(patients), f"{note}{words}; {phantoms.count} phantoms")
+    words = pointing.tolerance_words(patients, weights.recipe, 0.0 if spacing is None else spacing[0])
+    mixed = None if shuffled is None else read_weights(shuffled).net
+    return pointing.measured_rows(weights.net, mixed, patients, words, bench.left_s)

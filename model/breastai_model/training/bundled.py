@@ -24,6 +24,7 @@ from breastai_model.inference.in_distribution import fit_distribution
 from breastai_model.inference.stage_means import read_case
 from breastai_model.network.net import BreastNet
 from breastai_model.phantom.cohort import PhantomCohort, write_cohort
+from breastai_model.phantom.scenarios import law_hash
 from breastai_model.plan import PhantomData, Plan, plan_with
 from breastai_model.recipe import preset
 from breastai_model.run_folder import RunFolder, replace_file
@@ -119,7 +120,7 @@ def make(out: Path, weights: Path, wanted: Plan, calibration: int, processes: in
     metrics: dict[str, Any] = {
         "trained_on": "synthetic",
         "phantoms": wanted.data.patients,
-        "law": PhantomCohort(out / "run" / "cohort").law_hash,
+        "law": law_hash(),
         "best_epoch": result.get("best_epoch"),
         "calibrated_on": calibration,
         # Of the cohort that calibrated: temperatures and thresholds do not change an AUC. The test cohort is judged by `prove`.
@@ -149,10 +150,14 @@ def _prepared(folder: Path, wanted: Plan, data: PhantomData, processes: int, say
         run.create(wanted, {"cases": []})
     if len(run.case_paths()) < data.patients:
         started = time.monotonic()
-        write_cohort(folder / "cohort", data, processes=processes)
-        prepare_phantoms(PhantomCohort(folder / "cohort"), wanted.recipe, run, run.tell_preparing, processes)
+        write_cohort(_cohort(folder), data, processes=processes)
+        prepare_phantoms(PhantomCohort(_cohort(folder)), wanted.recipe, run, run.tell_preparing, processes)
         say(f"{data.patients} phantoms from seed {data.seed} on, prepared in {time.monotonic() - started:.0f} s")
     return run
+
+
+def _cohort(folder: Path) -> Path:
+    return folder.with_name(f"{folder.name}-cohort")
 
 
 def _predictions(net: BreastNet, cases: CaseFiles) -> Predictions:

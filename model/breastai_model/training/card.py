@@ -51,8 +51,8 @@ def model_card(plan: Plan, result: Mapping[str, Any]) -> str:
         "## How it was made",
         "",
         f"Recipe {plan.recipe.preset}, losses {plan.recipe.losses}, {result['epochs']} of {plan.epochs} epochs, best epoch "
-        f"{result['best_epoch']} by {_WATCHED[plan.watch]}, two Adam optimisers at {plan.learning_rate:g} ({plan.schedule}), seed {plan.seed}, "
-        f"device {result['device']}, {result['precision']}.",
+        f"{result['best_epoch']} by {_WATCHED[plan.watch]}, two Adam optimisers at {plan.learning_rate:g} ({plan.schedule}), "
+        f"seed {plan.seed}, device {result['device']}, {result['precision']}.",
         _batches(plan, result),
         _start(plan),
     ]

@@ -254,9 +254,10 @@ class Training:
             log_odds = self.machine.added(torch.from_numpy(log_odds).to(self.machine.device)).cpu().numpy()
         labels = self.cases.labels[self.held_out]
         known = labels >= 0
-        surprise = np.where(known, np.logaddexp(0.0, np.where(labels == 1, -log_odds, log_odds)), 0.0)
+        with np.errstate(invalid="ignore"):  # a network that has blown up is told by its loss, which is then infinite
+            surprise = np.where(known, np.logaddexp(0.0, np.where(labels == 1, -log_odds, log_odds)), 0.0)
+            probabilities = np.exp(-np.logaddexp(0.0, -log_odds))
         loss = float((surprise.sum(axis=0) / known.sum(axis=0).clip(min=1)).sum()) if known.any() else None
-        probabilities = np.exp(-np.logaddexp(0.0, -log_odds))
         return probabilities, loss if loss is None or math.isfinite(loss) else math.inf
 
     # -- saving and going on -------------------------------------------------------------------------------------------

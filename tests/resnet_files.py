@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from breastai_model.recipe import Recipe
 
-SMALL = preset("tiny", mri_shape=(4, 16, 16), us_shape=(32, 32), depths=(2, 1, 3, 1), stem_kernel=7)
+SMALL = preset("tiny", mri_shape=(4, 16, 16), us_shape=(32, 32), subtraction=False, depths=(2, 1, 3, 1), stem_kernel=7)
 """A recipe whose backbone is quick to make."""
 
 

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 RECIPE = preset("tiny", mri_shape=(4, 16, 16), us_shape=(16, 16))
+CHANNELS = preset("tiny", layout="channels", mri_shape=(4, 16, 16), us_shape=(16, 16))
+"""All phases and angles of a breast pass the encoders at once: a fifth of the time, for tests of what surrounds the network."""
 
 
 def made_case(number: int, positive: bool, recipe: Recipe = RECIPE) -> Prepared:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from breastai_gui.services.predicting import PredictingProcess
     from breastai_gui.services.session import Choices
     from breastai_model.case import InputsUsed, Prediction
-    from breastai_model.inference.predict import MapDepth
+    from breastai_model.inference.predict import Engine, MapDepth
 
 Scope = Literal["joint", "mri", "ultrasound"]
 
@@ -252,6 +252,7 @@ def assess(
     device: str = "auto",
     tell: Callable[[float, str], None] | None = None,
     maps: MapDepth = "all",
+    engine: Engine = "torch",
 ) -> tuple[Assessment, ...]:
     """Ask the active model about a study: both modalities together, or each alone while a question is open.
 
@@ -263,12 +264,10 @@ def assess(
         Names the active model.
     predicting
         The process that runs it.
-    device
-        "auto", "cuda", "mps" or "cpu".
+    device, maps, engine
+        See `PredictingProcess.predict`; the engine "preview" is for no report.
     tell
         Called with the fraction that is done, 0 to 1, and what is being done.
-    maps
-        "all" heatmaps, those of the "last" stage, or "none".
 
     Raises
     ------
@@ -291,7 +290,7 @@ def assess(
                 alone = "" if scope == "joint" or len(cases) == 1 else f" ({SCOPE_WORDS[scope]})"
                 tell((number + fraction) / len(cases), text + alone)
 
-        prediction = predicting.predict(model, case, device, step, maps)
+        prediction = predicting.predict(model, case, device, step, maps, engine)
         answers.append(
             Assessment(
                 scope=scope,
@@ -312,7 +311,13 @@ def assess(
 
 
 def weighed(
-    study: Study, choices: Choices, assessments: tuple[Assessment, ...], models: Models, predicting: PredictingProcess, device: str = "auto"
+    study: Study,
+    choices: Choices,
+    assessments: tuple[Assessment, ...],
+    models: Models,
+    predicting: PredictingProcess,
+    device: str = "auto",
+    engine: Engine = "torch",
 ) -> tuple[Assessment, ...]:
     """Return assessments with what each input added to their answers.
 
@@ -328,7 +333,7 @@ def weighed(
         raise AssessError("Another model is in use than the one that gave this answer: predict again first.")
     found = []
     for assessment in assessments:
-        contributions = predicting.contributions(model, case_of(study, choices, assessment.scope), device)
+        contributions = predicting.contributions(model, case_of(study, choices, assessment.scope), device, engine=engine)
         found.append(replace(assessment, prediction=replace(assessment.prediction, contributions=contributions)))
     return tuple(found)
 

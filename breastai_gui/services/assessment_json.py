@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from breastai_gui.services.assess import DEMONSTRATION_SENTENCE, OUTSIDE_SENTENCE, chosen_phases, chosen_views, pre_phase, reading_side
 from breastai_gui.services.atomic import atomic_save
+from breastai_gui.services.preview import refuse_preview
 from breastai_gui.services.questions import blocking_questions, open_questions
 from breastai_gui.services.ultrasound_angles import angle_of
 from breastai_model.case import TASKS
@@ -41,6 +42,7 @@ def document(session: Session, version: str) -> dict[str, Any]:
         Probabilities are None where a demonstration model looked at a study that the phantom did not write, or the exam lies
         outside what the model has seen, and nobody asked for the numbers.
     """
+    refuse_preview(session.assessments)
     study, choices = session.study, session.choices
     questions = open_questions(study, choices)
     return {

@@ -13,10 +13,19 @@ from breastai_gui.data.reader_process import Reader
 from breastai_gui.data.study import Selection
 from breastai_gui.services import assessment_json
 from breastai_gui.services.application import log_identity, write_report
-from breastai_gui.services.assess import DEMONSTRATION_SENTENCE, OUTSIDE_SENTENCE, AssessError, assess, chosen_views, plan_of, weighed
+from breastai_gui.services.assess import (
+    DEMONSTRATION_SENTENCE,
+    OUTSIDE_SENTENCE,
+    AssessError,
+    assess,
+    chosen_views,
+    plan_of,
+    weighed,
+)
 from breastai_gui.services.demo_patient import demo_patient, make_demo
 from breastai_gui.services.models import Models
 from breastai_gui.services.predicting import PredictingProcess
+from breastai_gui.services.preview import PREVIEW_SENTENCE
 from breastai_gui.services.questions import blocking_questions, open_questions
 from breastai_gui.services.session import Choices, Session, SessionState
 from breastai_gui.services.words import SCOPE_WORDS, TASK_WORDS
@@ -27,7 +36,7 @@ if TYPE_CHECKING:
 
     from breastai_gui.data.study import Candidate, Catalogue, Patient, Study
     from breastai_gui.services.places import Places
-    from breastai_model.inference.predict import MapDepth
+    from breastai_model.inference.predict import Engine, MapDepth
 
     Say = Callable[[str], None]
 
@@ -61,6 +70,8 @@ class AssessRequest:
         Whether heatmaps are made; without them the answer takes less than half the time.
     contributions
         Whether what each input adds is computed too; it takes about as long as an answer.
+    engine
+        "torch", "openvino" or "preview"; the last is for a quick look at numbers alone.
     """
 
     folder: Path
@@ -72,6 +83,7 @@ class AssessRequest:
     choices: Choices = field(default_factory=Choices)
     heatmaps: bool = True
     contributions: bool = False
+    engine: Engine = "torch"
 
 
 def run_assess(request: AssessRequest, places: Places, say: Say) -> int:
@@ -85,6 +97,8 @@ def run_assess(request: AssessRequest, places: Places, say: Say) -> int:
     for target in (request.report, request.document):
         if target is not None and (target.is_dir() or (target.parent.exists() and not target.parent.is_dir())):
             raise HeadlessError(f"{target} cannot be written, because a folder or a file is in its way.")
+    if request.engine == "preview" and (request.report is not None or request.document is not None or request.heatmaps):
+        raise HeadlessError("The fast preview is for a quick look at the numbers: use it with --no-heatmaps, without --report and --json.")
     models = Models(places)
     models.active()  # a model that is missing is said before minutes of reading
     with PredictingProcess() as predicting, Reader() as reader:
@@ -99,9 +113,10 @@ def run_assess(request: AssessRequest, places: Places, say: Say) -> int:
         plan = plan_of(study, request.choices)
         if plan.scopes:
             maps: MapDepth = "all" if request.heatmaps else "none"
-            session.set_assessments(assess(study, request.choices, models, predicting, request.device, maps=maps))
+            session.set_assessments(assess(study, request.choices, models, predicting, request.device, maps=maps, engine=request.engine))
             if request.contributions:
-                session.set_assessments(weighed(study, request.choices, session.assessments, models, predicting, request.device))
+                found = weighed(study, request.choices, session.assessments, models, predicting, request.device, request.engine)
+                session.set_assessments(found)
     for assessment in session.assessments:
         say(f"Assessed: {SCOPE_WORDS[assessment.scope]}. {assessment.subject}.")
         if assessment.says_nothing:
@@ -112,6 +127,8 @@ def run_assess(request: AssessRequest, places: Places, say: Say) -> int:
             say(f"  {reason}")
         if not assessment.withheld or request.choices.show_numbers:
             say("  ".join(f"{TASK_WORDS[task]} {assessment.prediction.task(task).probability:.2f}" for task in TASKS))
+        if assessment.prediction.precision != "float32":
+            say(f"  {PREVIEW_SENTENCE}")
         for note in (*assessment.prediction.inputs.notes, assessment.prediction.device_note):
             if note:
                 say(f"  {note}")

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from breastai_gui.services.models import InstalledModel
     from breastai_model.case import Case, Contributions, Prediction
-    from breastai_model.inference.predict import MapDepth
+    from breastai_model.inference.predict import Engine, MapDepth
 
 log = logging.getLogger(__name__)
 
@@ -64,6 +64,7 @@ class PredictingProcess:
         device: str = "auto",
         tell: Callable[[float, str], None] | None = None,
         maps: MapDepth = "all",
+        engine: Engine = "torch",
     ) -> Prediction:
         """Return the model's answer for a case; waits.
 
@@ -79,6 +80,8 @@ class PredictingProcess:
             Called with a fraction 0 to 1 and what is being done. What it raises ends the process.
         maps
             "all" heatmaps, those of the "last" stage, or "none".
+        engine
+            "torch"; "openvino" or "preview" for the answers that these can give, see `breastai_model.inference.predict.Predictor`.
 
         Raises
         ------
@@ -87,16 +90,21 @@ class PredictingProcess:
         PredictingStopped
             If `stop` was called meanwhile.
         """
-        return self._ask(("predict", str(model.path), model.sha256, device, case, maps), tell)  # type: ignore[no-any-return]
+        return self._ask(("predict", str(model.path), model.sha256, device, engine, case, maps), tell)  # type: ignore[no-any-return]
 
     def contributions(
-        self, model: InstalledModel, case: Case, device: str = "auto", tell: Callable[[float, str], None] | None = None
+        self,
+        model: InstalledModel,
+        case: Case,
+        device: str = "auto",
+        tell: Callable[[float, str], None] | None = None,
+        engine: Engine = "torch",
     ) -> Contributions:
         """Return what each input of a case adds to the model's answer; waits, and takes about as long as the answer did.
 
         Parameters and errors are those of `predict`.
         """
-        return self._ask(("contributions", str(model.path), model.sha256, device, case, "none"), tell)  # type: ignore[no-any-return]
+        return self._ask(("contributions", str(model.path), model.sha256, device, engine, case, "none"), tell)  # type: ignore[no-any-return]
 
     def _ask(self, question: tuple[object, ...], tell: Callable[[float, str], None] | None) -> Any:
         self.start()
@@ -193,17 +201,18 @@ def receive(pipe: Connection) -> Any:
 def _serve(pipe: Connection) -> None:
     """Run in the child: load models as they are asked for, predict, until the window's end of the pipe is gone."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C in a terminal is the parent's to handle
-    loaded: tuple[tuple[str, str, str], Any] | None = None
+    loaded: tuple[tuple[str, str, str, str], Any] | None = None
     try:
         import breastai_model.inference.predict as inference
 
         while True:
-            what, path, sha256, device, case, maps = receive(pipe)
+            what, path, sha256, device, engine, case, maps = receive(pipe)
             try:
-                if loaded is None or loaded[0] != (path, sha256, device):
+                if loaded is None or loaded[0] != (path, sha256, device, engine):
                     send(pipe, ("progress", (0.0, "Reading the model")))
                     loaded = None
-                    loaded = ((path, sha256, device), inference.Predictor(path, device=device, expected_sha256=sha256))
+                    predictor = inference.Predictor(path, device=device, expected_sha256=sha256, engine=engine)
+                    loaded = ((path, sha256, device, engine), predictor)
 
                 def tell(fraction: float, text: str) -> None:
                     send(pipe, ("progress", (fraction, text)))

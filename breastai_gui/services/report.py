@@ -13,6 +13,7 @@ from breastai_gui.services.assess import DEMONSTRATION_SENTENCE, chosen_phases, 
 from breastai_gui.services.kinetics import curve, early_phase, shown_phase, suggested_lesion_mm
 from breastai_gui.services.plain_text import person_name
 from breastai_gui.services.planes import PLANES, PlaneCut
+from breastai_gui.services.preview import refuse_preview
 from breastai_gui.services.questions import blocking_questions, open_questions
 from breastai_gui.services.report_contents import CurvePlot, Legend, Pictures, Report, Section, Words
 from breastai_gui.services.report_pictures import MriPictures, plane_of, ultrasound_image
@@ -55,8 +56,14 @@ def compose(session: Session, version: str) -> Report:
         The study, the person's choices, marks and words, and what the model said.
     version
         The program's version.
+
+    Raises
+    ------
+    PreviewError
+        If an answer is a fast preview.
     """
     study, state, assessments = session.study, session.state, session.assessments
+    refuse_preview(assessments)
     choices = state.choices
     made_at = dt.datetime.now().astimezone()
     program = f"BreastAI {version}"

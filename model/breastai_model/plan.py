@@ -47,7 +47,7 @@ class LossPlan:
     neighbours
         k: nearest neighbours of the Laplacian form, hardest candidates of the contrastive one (0: all).
     lambda_cross_covariance
-        lambda_X.
+        lambda_X. L_X is left out until the memory is half full: over a few patients it is noise.
     alternate
         Discriminators and encoders take turns by "step" or, as printed, by "epoch".
     class_weights
@@ -212,10 +212,12 @@ class Plan:
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> Plan:
         """Return the plan of `to_json`. Raises ValueError on a field that is missing, unknown or out of range."""
+        if not isinstance(values, dict) or "recipe" not in values:
+            raise ValueError("plan.json is not a plan of this version of the program: its entry recipe is missing.")
         try:
             recipe = Recipe.from_json(json.dumps(values["recipe"]))
             plan: Plan = checked(cls, json.loads(json.dumps({**values, "recipe": json.loads(recipe.to_json())})), "plan", "plan")
-        except (KeyError, TypeError, StrictJsonError) as error:
+        except (TypeError, StrictJsonError) as error:
             raise ValueError(f"plan.json is not a plan of this version of the program: {error}") from error
         return plan
 

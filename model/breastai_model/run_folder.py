@@ -27,9 +27,8 @@ from __future__ import annotations
 
 import json
 import os
-import tempfile
+import secrets
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -40,10 +39,13 @@ from breastai_model.plan import Plan
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+    from pathlib import Path
 
     from numpy.typing import NDArray
 
 StopWish = Literal["pause", "finish"]
+OWNER_ALONE = 0o600
+"""The mode of a file that says which patient is which case."""
 RunState = Literal["starting", "running", "finished", "stopped", "broken"]
 
 
@@ -94,19 +96,27 @@ class Progress:
     notes: tuple[str, ...]
 
 
-def replace_file(path: Path, write: Callable[[Path], object]) -> None:
+def replace_file(path: Path, write: Callable[[Path], object], mode: int = 0o666) -> None:
     """Write a file whole or not at all: beside it, to the disk, then in its place.
 
     A killed `torch.save` in place left an unreadable checkpoint in 8 of 8 trials, this in none (measured).
+
+    Parameters
+    ----------
+    path
+        The file.
+    write
+        Writes the content to the path that it is given, a file that is there and empty.
+    mode
+        Who may read and write it, less what the umask takes away, as for any other new file.
 
     Raises
     ------
     OSError
         If it cannot be written; the old file is untouched then and nothing is left beside it.
     """
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    os.close(handle)
-    temporary = Path(name)
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
+    os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, mode))
     try:
         write(temporary)
         with temporary.open("rb+") as file:
@@ -165,7 +175,7 @@ class RunFolder:
         """Make the folder with its plan and its cohort. Raises FileExistsError where it is there already."""
         self.path.mkdir(parents=True)
         self.cases.mkdir()
-        self._write_json(self._cohort, cohort)
+        self._write_json(self._cohort, cohort, OWNER_ALONE)
         self._write_json(self._plan, plan.to_json())
 
     def plan(self) -> Plan:
@@ -337,9 +347,9 @@ class RunFolder:
             return ()
         return tuple(line for line in text.splitlines() if line.strip())[-lines:]
 
-    def _write_json(self, path: Path, values: Mapping[str, Any]) -> None:
+    def _write_json(self, path: Path, values: Mapping[str, Any], mode: int = 0o666) -> None:
         text = json.dumps(values, indent=1, ensure_ascii=False, allow_nan=False)
-        replace_file(path, lambda temporary: _write_text(temporary, text))
+        replace_file(path, lambda temporary: _write_text(temporary, text), mode)
 
     def _read_json(self, path: Path) -> dict[str, Any]:
         try:

@@ -85,7 +85,7 @@ def test_slices_that_are_all_alike_give_the_features_of_one_slice(brought: tuple
 
 @pytest.mark.parametrize("changes", [{"subtraction": True}, {"layout": "channels"}])
 def test_several_input_channels_share_the_grey_kernel(brought: tuple[dict[str, Tensor], Path], changes: dict[str, object]) -> None:
-    net = BreastNet(preset("tiny", **{"depths": SMALL.depths, "stem_kernel": 7, **changes}))
+    net = BreastNet(preset("tiny", **{"subtraction": False, "depths": SMALL.depths, "stem_kernel": 7, **changes}))
     load_backbone(net, brought[1])
     grey = brought[0]["stem.conv.weight"].sum(dim=1)
     for streams, dims in ((net.mri, (1, 2)), (net.us, (1,))):
@@ -109,7 +109,7 @@ def test_a_file_of_resnet_50_is_what_the_paper_preset_takes(tmp_path: Path) -> N
     save_file({name: torch.zeros_like(value, dtype=torch.float16) for name, value in state_dict(PRESETS["paper"]).items()}, path)
     assert str(backbone_shape(path)) == "width 64, 3, 4, 6, 3 blocks, first kernel 7 x 7"
     with pytest.raises(BackboneError, match=r"needs width 8, 1, 1, 1, 1 blocks, first kernel 5 x 5: choose the preset"):
-        load_backbone(BreastNet(preset("tiny")), path)
+        load_backbone(BreastNet(preset("tiny", subtraction=False)), path)
     quarter = preset("paper", width=16, staf_widths=(64,), temporal_strides=(1,))
     save_file({name: value.to(torch.float16) for name, value in state_dict(quarter).items()}, path)
     with torch.device("meta"):

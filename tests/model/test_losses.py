@@ -174,7 +174,7 @@ def test_the_contrast_without_any_candidate_is_zero_and_has_gradients() -> None:
 
 def test_cross_covariance_is_its_double_sum() -> None:
     specific, agnostic = drawn(N, D, seed=8) * 3 + 1, drawn(N, D, seed=9)
-    seen = torch.tensor([True, True, False, True, True, True, True])
+    seen = torch.tensor([1.0, 1.0, 0.0, 1.0, 1.0, 1.0, 1.0])
     rows = [n for n in range(N) if seen[n]]
 
     def standard(values: Tensor, column: int) -> list[float]:
@@ -192,12 +192,23 @@ def test_cross_covariance_is_its_double_sum() -> None:
 
 def test_cross_covariance_reads_0_of_strangers_1_of_doubles_and_ignores_the_size() -> None:
     many = drawn(20000, D)
-    seen = torch.ones(20000, dtype=torch.bool)
+    seen = torch.ones(20000)
     assert cross_covariance(many, drawn(20000, D, seed=1), seen).item() < 0.01
     assert cross_covariance(many, many, seen).item() == pytest.approx(1, abs=0.01)
     assert cross_covariance(many * 0.1, many, seen).item() == pytest.approx(1, abs=0.01), "shrinking a feature is no way out"
     assert cross_covariance(many[:1], many[:1], seen[:1]).item() == 0
-    assert cross_covariance(many[:2], many[:2], ~seen[:2]).item() == 0
+    assert cross_covariance(many[:2], many[:2], 0 * seen[:2]).item() == 0
+    few = cross_covariance(many[:100], drawn(100, D, seed=1), seen[:100]).item()
+    assert few == pytest.approx(D / 100, rel=0.5), "of strangers it is d / N, which is no dependence"
+
+
+def test_a_row_that_all_processes_hold_counts_once() -> None:
+    own, shared = drawn(6, D), drawn(4, D, seed=1)
+    other = own * 2 - shared[:1]
+    expected = cross_covariance(torch.cat([own, own, shared]), torch.cat([other, other, 2 * shared]), torch.ones(16)).item()
+    half = torch.cat([torch.ones(6), torch.full((4,), 0.5)])
+    found = cross_covariance(torch.cat([own, shared]), torch.cat([other, 2 * shared]), half, lambda value: 2 * value).item()
+    assert found == pytest.approx(expected)
 
 
 def test_a_mean_over_processes_is_the_mean_over_all_their_patients() -> None:

@@ -78,7 +78,7 @@ TABLE = [
     ("confusion", plan(adversary="confusion", lambda_modality=0.2), UNKNOWN, {"agnostic", "shallow"}),
     ("-L_M, -L_U", plan(lambda_projection=0.2, detach_agnostic=False), UNKNOWN, {"agnostic", "specific", "shallow"}),
     ("-L_M, -L_U detached", plan(lambda_projection=0.2, detach_agnostic=True), UNKNOWN, {"specific", "shallow"}),
-    ("L_X", plan(lambda_cross_covariance=0.1), UNKNOWN, {"agnostic", "specific", "shallow"}),
+    ("L_X", plan(lambda_cross_covariance=0.1, memory=0), UNKNOWN, {"agnostic", "specific", "shallow"}),
 ]
 
 
@@ -275,6 +275,32 @@ def test_the_memory_holds_the_last_features_and_travels_in_the_state() -> None:
     output = features(4, seed=9)
     values = [each.encoder_loss(output, LABELS, net, everyone(), 1.0).total.item() for each in (objective, again, Objective(losses, D))]
     assert values[0] == values[1] != values[2]
+
+
+def test_l_x_waits_until_the_memory_is_half_full() -> None:
+    """Over a few rows it is noise: near d where one row lies far from the others, whatever the features have to do with each other."""
+    losses = plan(lambda_cross_covariance=0.1, memory=8)
+    objective, net = Objective(losses, D), discriminators()
+    far = features(4, seed=7)
+    with torch.no_grad():
+        for name in ("agnostic_mri", "specific_mri", "agnostic_us", "specific_us"):
+            getattr(far, name)[0] += 30.0
+    alone = Objective(replace(losses, memory=0), D).encoder_loss(far, UNKNOWN, net, everyone(), 1.0).parts["L_X"]
+    assert alone > 0.5 * D
+    course = []
+    for turn in range(3):
+        terms = objective.encoder_loss(features(2, seed=turn), LABELS[:2], net, everyone(2), 1.0)
+        course.append(terms.parts["L_X"].item())
+        if turn < 2:
+            assert terms.total.item() == terms.parts["L_cls"].item(), "it weighs nothing either"
+        objective.remember(features(2, seed=10 + turn), everyone(2))
+    assert course[:2] == [0, 0]
+    assert course[2] > 0
+    again = Objective(losses, D)
+    again.load_state_dict(copy.deepcopy(objective.state_dict()))
+    output = features(2, seed=5)
+    values = [each.encoder_loss(output, LABELS[:2], net, everyone(2), 1.0).parts["L_X"].item() for each in (objective, again)]
+    assert values[0] == values[1] > 0, "a run that goes on does not wait again"
 
 
 def test_only_patients_that_were_shown_are_remembered() -> None:

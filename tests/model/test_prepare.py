@@ -18,7 +18,7 @@ from model_cases import AFFINE, LESION_MM, SHAPE, a_case, volume, without_mri, w
 if TYPE_CHECKING:
     from pathlib import Path
 
-COMPACT = preset("compact")
+COMPACT = preset("compact", mri_shape=(24, 96, 96))
 TINY = preset("tiny")
 
 

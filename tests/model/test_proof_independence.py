@@ -8,7 +8,9 @@ from breastai_model.proof.image_claims import token_roll
 from breastai_model.proof.independence import affinity_rows, batch_rows, lively, planted_recall, random_batch
 from breastai_model.recipe import preset
 
-RECIPE = preset("tiny", mri_shape=(4, 16, 16), us_shape=(16, 16), feature_width=16, staf_widths=(16,), temporal_strides=(1,))
+RECIPE = preset(
+    "tiny", mri_shape=(4, 16, 16), us_shape=(16, 16), subtraction=False, feature_width=16, staf_widths=(16,), temporal_strides=(1,)
+)
 
 
 def test_planted_neighbours_are_found_and_chance_is_not_beaten_without_them():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import stat
 import time
 
 import numpy as np
@@ -50,7 +51,7 @@ def test_a_damaged_plan_is_said_in_one_sentence(run):
     with pytest.raises(ValueError, match=r"damaged: plan\.json cannot be read"):
         run.plan()
     (run.path / "plan.json").write_text('{"name": "x", "epochs": 3}', "utf-8")
-    with pytest.raises(ValueError, match="not a plan of this version"):
+    with pytest.raises(ValueError, match=r"not a plan of this version of the program: its entry recipe is missing\."):
         run.plan()
 
 
@@ -143,3 +144,22 @@ def test_r4_a_write_that_fails_keeps_the_old_file_and_leaves_nothing_beside_it(t
         replace_file(target, half)
     assert target.read_bytes() == b"old"
     assert [path.name for path in tmp_path.iterdir()] == ["checkpoint.safetensors"]
+
+
+@pytest.mark.skipif(os.name != "posix", reason="Windows has no umask of this kind")
+@pytest.mark.parametrize("umask", [0o022, 0o007])
+def test_files_can_be_read_by_whom_the_umask_lets_but_the_names_of_folders_by_the_owner_alone(tmp_path, umask):
+    before = os.umask(umask)
+    try:
+        run = RunFolder(tmp_path / "run")
+        run.create(plan(), {"cases": [{"number": 1, "folder": "secret"}]})
+        run.write_case(1, {"mri": np.zeros(2)})
+        run.ask_to_stop("pause")
+        replace_file(tmp_path / "rewritten", lambda path: path.write_bytes(b"old"), 0o600)
+        replace_file(tmp_path / "rewritten", lambda path: path.write_bytes(b"new"))
+    finally:
+        os.umask(before)
+    modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in tmp_path.rglob("*") if path.is_file()}
+    assert modes.pop("cohort.json") == 0o600
+    assert set(modes) == {"plan.json", "0001.safetensors", "stop", "rewritten"}
+    assert set(modes.values()) == {0o666 & ~umask}

@@ -14,7 +14,7 @@ from breastai_model.training.cross_validation import train
 from breastai_model.training.dataset import CaseFiles
 from breastai_model.training.train import TrainingError
 from breastai_model.weights import read_weights
-from training_cases import RECIPE, made_case, make_run
+from training_cases import CHANNELS, RECIPE, made_case, make_run
 
 
 @pytest.fixture(autouse=True)
@@ -24,11 +24,11 @@ def _determinism_ends_with_the_test():
 
 
 def test_it_tells_a_plain_difference_apart_and_leaves_a_whole_model(tmp_path):
-    run = make_run(tmp_path / "run", epochs=12, learning_rate=3e-3, drop_view=0.0)
-    assert "finished after 12 epochs" in train(run)
+    run = make_run(tmp_path / "run", epochs=8, learning_rate=3e-3, drop_view=0.0)
+    assert "finished after 8 epochs" in train(run)
     progress = run.progress()
-    assert [epoch.number for epoch in progress.epochs] == list(range(1, 13))
-    assert progress.done == progress.total == 24
+    assert [epoch.number for epoch in progress.epochs] == list(range(1, 9))
+    assert progress.done == progress.total == 16
     assert progress.epochs[-1].train_loss < 0.8 * progress.epochs[0].train_loss
     result = run.result()
     assert result["metrics"]["lymph_node_metastasis"]["auc"] == 1.0
@@ -57,7 +57,7 @@ def test_t1_paused_and_gone_on_ends_bit_for_bit_where_an_uninterrupted_run_does(
 
 
 def test_stop_early_keeps_the_best_epoch(tmp_path):
-    run = make_run(tmp_path / "run", epochs=50)
+    run = make_run(tmp_path / "run", epochs=50, recipe=CHANNELS)
     run.ask_to_stop("finish")
     assert "finished after 1 epochs; the model is that of epoch 1" in train(run)
     assert read_weights(run.model).metrics["epochs"] == 1
@@ -78,7 +78,7 @@ def test_a_network_with_nan_is_not_saved(tmp_path):
 
 
 def test_t15_a_changed_plan_is_a_new_run(tmp_path):
-    run = make_run(tmp_path / "run")
+    run = make_run(tmp_path / "run", recipe=CHANNELS)
     run.ask_to_stop("pause")
     train(run)
     plan = (run.path / "plan.json").read_text("utf-8").replace('"learning_rate": 0.001', '"learning_rate": 0.002')

@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import random
 import resource
-import signal
-import subprocess
-import sys
 import time
 
 import pytest
@@ -18,9 +14,8 @@ from breastai_model.network.net import BreastNet
 from breastai_model.training.checkpoint import load_checkpoint
 from breastai_model.training.cross_validation import train
 from breastai_model.training.train import Training, TrainingError
-from training_cases import make_run
-
-TRAIN = [sys.executable, "-m", "breastai_gui", "train"]
+from training_cases import CHANNELS, make_run
+from training_process import started, train_and_save_after_every_batch, train_as_the_command_does
 
 
 @pytest.fixture(autouse=True)
@@ -31,21 +26,17 @@ def _determinism_ends_with_the_test():
 
 def limited(run, limit: int, size: int) -> str:
     """Train in a process with a limit of the system; return what it said."""
-    process = subprocess.run(
-        [*TRAIN, str(run.path)],
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=120,
-        preexec_fn=lambda: resource.setrlimit(limit, (size, size)),
-    )
-    assert process.returncode == 1, process.stdout + process.stderr
-    assert "Traceback" not in process.stdout + process.stderr
-    return process.stdout
+    output = run.path.parent / "said.txt"
+    process = started(train_as_the_command_does, run.path, output, limit, size)
+    process.join(120)
+    said = output.read_text("utf-8")
+    assert process.exitcode == 1, said
+    assert "Traceback" not in said
+    return said
 
 
 def test_t5_a_full_disk_ends_in_a_sentence_and_the_last_checkpoint_stays(tmp_path):
-    run = make_run(tmp_path / "run", epochs=4)
+    run = make_run(tmp_path / "run", epochs=2, recipe=CHANNELS)
     run.ask_to_stop("pause")
     train(run)
     run.clear_stop()
@@ -55,13 +46,13 @@ def test_t5_a_full_disk_ends_in_a_sentence_and_the_last_checkpoint_stays(tmp_pat
     assert "Ended: the disk is full: free at least 2 GB and go on." in said
     assert run.checkpoint.read_bytes() == before
     assert not [path for path in run.path.iterdir() if path.name.startswith(".")], "nothing half written lies about"
-    assert train(run).startswith("finished after 4 epochs")
+    assert train(run).startswith("finished after 2 epochs")
 
 
 def test_t6_when_memory_runs_out_half_as_many_cases_pass_at_once_and_the_batch_stays(tmp_path, monkeypatch):
-    whole = make_run(tmp_path / "whole", epochs=2, batch_size=6)
+    whole = make_run(tmp_path / "whole", epochs=1, batch_size=6)
     train(whole)
-    run = make_run(tmp_path / "run", epochs=2, batch_size=6)
+    run = make_run(tmp_path / "run", epochs=1, batch_size=6)
     forward = BreastNet.forward
 
     def small_memory(net, batch, tap=None):
@@ -70,7 +61,7 @@ def test_t6_when_memory_runs_out_half_as_many_cases_pass_at_once_and_the_batch_s
         return forward(net, batch, tap)
 
     monkeypatch.setattr(BreastNet, "forward", small_memory)
-    assert train(run).startswith("finished after 2 epochs")
+    assert train(run).startswith("finished after 1 epochs")
     notes = [note for note in run.progress().notes if "Memory ran out" in note]
     assert len(notes) == 2, "6 to 3, 3 to 1, then never again"
     assert "1 instead of 3 cases pass the network at once from now on; a batch stays as large" in notes[1]
@@ -89,7 +80,7 @@ def test_t6_where_not_even_one_case_fits_it_says_so(tmp_path, monkeypatch):
 
 
 def test_t4_a_loss_that_is_no_number_never_reaches_a_checkpoint(tmp_path):
-    run = make_run(tmp_path / "run")
+    run = make_run(tmp_path / "run", recipe=CHANNELS)
     training = Training(run)
     training.train_epoch()
     training.end_epoch()
@@ -115,27 +106,23 @@ def test_a_skipped_batch_leaves_no_trace_in_statistics_and_memory(tmp_path):
     assert all(torch.equal(value, training.learner.objective.state_dict()[name]) for name, value in memory.items())
 
 
-@pytest.mark.parametrize("kills", [2, pytest.param(10, marks=pytest.mark.long)])
-def test_t1_killed_at_random_moments_it_ends_bit_for_bit_where_an_uninterrupted_run_does(tmp_path, monkeypatch, kills):
+@pytest.mark.parametrize(("kills", "epochs"), [(1, 3), pytest.param(10, 5, marks=pytest.mark.long)])
+def test_t1_killed_at_random_moments_it_ends_bit_for_bit_where_an_uninterrupted_run_does(tmp_path, kills, epochs):
     """Checkpoints after every batch here, so that kills fall into writing, learning and measuring."""
-    whole, killed = make_run(tmp_path / "whole", epochs=5), make_run(tmp_path / "killed", epochs=5)
+    whole, killed = (make_run(tmp_path / name, epochs=epochs, recipe=CHANNELS) for name in ("whole", "killed"))
     train(whole)
-    code = (
-        "import sys; from pathlib import Path; from breastai_model.run_folder import RunFolder; import breastai_model.training.train as t; "
-        "from breastai_model.training.cross_validation import train; t.SAVE_SECONDS = 0.0; train(RunFolder(Path(sys.argv[1])))"
-    )
     chance = random.Random(kills)
     for _ in range(kills):
         lines = told(killed)
-        process = subprocess.Popen([sys.executable, "-c", code, str(killed.path)])
+        process = started(train_and_save_after_every_batch, killed.path)
         deadline = time.monotonic() + 60
-        while told(killed) < lines + 2 and process.poll() is None and time.monotonic() < deadline:
+        while told(killed) < lines + 2 and process.is_alive() and time.monotonic() < deadline:
             time.sleep(0.01)
         time.sleep(chance.random() * 0.5)
-        os.kill(process.pid, signal.SIGKILL)
-        process.wait()
+        process.kill()
+        process.join()
         assert told(killed) >= lines + 2, "it had learnt, and had kept what it learnt"
-    assert train(killed).startswith("finished after 5 epochs")
+    assert train(killed).startswith(f"finished after {epochs} epochs")
     assert any("Went on in epoch" in note for note in killed.progress().notes)
     one, other = load_file(whole.model), load_file(killed.model)
     assert all(torch.equal(one[name], other[name]) for name in one)

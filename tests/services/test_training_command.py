@@ -19,7 +19,7 @@ RECIPE = preset("tiny", mri_shape=(4, 16, 16), us_shape=(16, 16))
 @pytest.fixture
 def plan_file(tmp_path):
     plan = plan_with(
-        "small", RECIPE, "stable", data=PhantomData("clinic", 6, 3), epochs=1, batch_size=3, device="cpu", validation_share=0.34
+        "small", RECIPE, "stable", data=PhantomData("clinic", 4, 3), epochs=1, batch_size=3, device="cpu", validation_share=0.34
     )
     path = tmp_path / "small.json"
     path.write_text(json.dumps(plan.to_json()), "utf-8")
@@ -33,11 +33,11 @@ def breastai(*words) -> int:
 def test_a_plan_makes_its_phantoms_trains_and_is_found_again(plan_file, capsys):
     assert breastai(plan_file) == 0
     said = capsys.readouterr().out
-    assert "Making 6 made-up patients of the scenario clinic." in said
+    assert "Making 4 made-up patients of the scenario clinic." in said
     assert "Epoch 1: loss" in said
     assert "Ended: finished after 1 epochs" in said
     run = RunFolder(Places().runs / "plan-small")
-    assert len(run.case_paths()) == 6
+    assert len(run.case_paths()) == 4
     assert run.model.is_file()
     assert (run.path / "predictions.json").is_file()
     assert breastai(plan_file) == 0

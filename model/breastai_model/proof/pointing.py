@@ -17,6 +17,7 @@ from torch import nn
 
 from breastai_model.case import MAP_KINDS, STREAMS
 from breastai_model.inference.heatmap import put_back, read_maps
+from breastai_model.inference.uniform import uniform_response
 from breastai_model.network.net import BreastNet
 from breastai_model.prepare import collate, prepare
 from breastai_model.proof import truth_masks
@@ -103,8 +104,9 @@ def score_net(net: BreastNet, patients: Sequence[Located], tell: Callable[[], ob
     """Return the scores of a network's sixteen maps. `tell` is called after each patient; what it raises ends the work."""
     net = net.eval().requires_grad_(requires_grad=False)
     lines: dict[tuple[Stream, MapKind, Score], list[float]] = {}
+    uniform = uniform_response(net)
     for patient in patients:
-        _, maps = read_maps(net, collate([patient.prepared]))
+        _, maps = read_maps(net, collate([patient.prepared]), uniform=uniform)
         shown = put_back(patient.prepared, maps)
         for stream in STREAMS:
             values = shown.stream(stream)

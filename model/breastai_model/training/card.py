@@ -78,7 +78,9 @@ def _batches(plan: Plan, result: Mapping[str, Any]) -> str:
     whole = f"A batch is {plan.batch_size} cases" + (f" in each of {processes} processes" if processes > 1 else "")
     if 0 < parts < plan.batch_size:
         return f"{whole}, {parts} at a time: batch normalisation saw {parts} cases at once, L_C {parts} and its memory."
-    return f"{whole}; batch normalisation and L_C saw {'those of one process' if processes > 1 else 'all of them'}."
+    if processes > 1:
+        return f"{whole}; batch normalisation saw those of one process, L_C also what all processes remember of past batches."
+    return f"{whole}; batch normalisation and L_C saw all of them."
 
 
 def _start(plan: Plan) -> str:

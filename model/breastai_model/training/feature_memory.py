@@ -37,19 +37,24 @@ class FeatureMemory(nn.Module):
         """(size,) bool: which places hold features."""
         return torch.arange(self.size, device=self.remembered.device) < self.remembered
 
+    @property
+    def half_full(self) -> Tensor:
+        """() bool: whether at least half of the places hold features; True where there are none."""
+        return 2 * self.remembered >= self.size
+
     @torch.no_grad()
-    def remember(self, agnostic: Tensor, specific: Tensor, patient: Tensor | None) -> None:
+    def remember(self, agnostic: Tensor, specific: Tensor, patient: Tensor) -> None:
         """Keep the features (M, d) of M patients, the last `size` of them.
 
         Parameters
         ----------
         patient
-            (M,) int64, 0 or more: whose they are; None: not known.
+            (M,) int64, 0 or more: whose they are; -1: not known.
         """
         if not self.size or not len(agnostic):
             return
         place = (self.remembered + torch.arange(len(agnostic), device=self.remembered.device))[-self.size :] % self.size
         self.agnostic[place] = agnostic[-self.size :].to(self.agnostic)
         self.specific[place] = specific[-self.size :].to(self.specific)
-        self.patient[place] = -1 if patient is None else patient[-self.size :].to(self.patient)
+        self.patient[place] = patient[-self.size :].to(self.patient)
         self.remembered += len(agnostic)

@@ -61,7 +61,7 @@ class Learner:
         torch.manual_seed(plan.seed)
         self.net = channels_last(build(plan.recipe).to(machine.device))
         self.net.checkpoint_activations = plan.checkpoint_activations
-        self.objective = Objective(plan.losses, plan.recipe.feature_width, machine.group).to(machine.device)
+        self.objective = Objective(plan.losses, plan.recipe.feature_width, machine.group, machine.gather).to(machine.device)
         self.class_weights = inverse_frequency(labels).to(machine.device) if plan.losses.class_weights else None
         self._theta = [value for name, value in self.net.named_parameters() if not name.startswith("discriminators.")]
         self._omega = list(self.net.discriminators.parameters())
@@ -85,7 +85,7 @@ class Learner:
         Parameters
         ----------
         batch
-            On the device.
+            On the device; of several processes each brings equally many cases.
         labels, groups
             (N, task) and (N,) int64.
         rate, ramp
@@ -107,6 +107,7 @@ class Learner:
         if encoders:
             for output, seen in passed:
                 self.objective.remember(output, seen)
+        self.machine.average_buffers(self.net)
         return {name: float(value) for name, value in parts.items()}
 
     def _learn(

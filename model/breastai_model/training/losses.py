@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 Group = Callable[["Tensor"], "Tensor"]
 """Returns the sum of a tensor over all processes, passing gradients (`torch.distributed.nn.functional.all_reduce`)."""
+Gather = Callable[["Tensor"], "Tensor"]
+"""Returns the rows of all processes, without gradients, in the order of one process with their joint batch."""
 
 MRI, ULTRASOUND = 0, 1
 """y_m of equation 3: which of g_a's two answers is which modality."""
@@ -221,11 +223,11 @@ def neighbour_contrast(anchors: Tensor, own: Tensor, candidates: Tensor, allowed
 
 
 # -- L_X of the recipe `stable` ----------------------------------------------------------------------------------------
-def cross_covariance(specific: Tensor, agnostic: Tensor, seen: Tensor, group: Group | None = None) -> Tensor:
+def cross_covariance(specific: Tensor, agnostic: Tensor, weights: Tensor, group: Group | None = None) -> Tensor:
     """Return L_X of one modality: the squared cross-covariance of standardised F^s and F^a, summed and divided by d.
 
-    0 where they are linearly independent, 1 or more where one is the other. Each column is standardised over the rows seen, so
-    making a feature small does not lower it. Fewer than two rows have no covariance: 0.
+    1 or more where one is the other; about d / N where N rows of them have nothing to do with each other, 0 only with many rows. Each
+    column is standardised over the rows, so making a feature small does not lower it. Fewer than two rows have no covariance: 0.
 
     Source: the redundancy term of Barlow Twins (Zbontar et al., ICML 2021), here between two features of one patient; a
     choice of this project, not in the published design.
@@ -234,18 +236,19 @@ def cross_covariance(specific: Tensor, agnostic: Tensor, seen: Tensor, group: Gr
     ----------
     specific, agnostic
         (N, d): batch, and memory without gradient.
-    seen
-        (N,) bool.
+    weights
+        (N,) how much each row counts: 1, 0 where the modality was not seen, or the share of a row that all processes have.
     group
         See `masked_mean`; the covariance is then that over all processes.
     """
     added: Group = group if group is not None else lambda value: value
-    mask = seen[:, None].to(specific.dtype)
-    count = added(mask.sum())
+    weight = weights[:, None].to(specific.dtype)
+    count = added(weight.sum())
     standard = []
     for features in (specific, agnostic):
-        centred = (features - added((features * mask).sum(dim=0)) / count.clamp(min=1)) * mask
-        variance = added(centred.square().sum(dim=0)) / count.clamp(min=1)
+        known = features.masked_fill(weight == 0, 0.0)  # whatever stands in an unseen row, NaN too
+        centred = known - added((known * weight).sum(dim=0)) / count.clamp(min=1)
+        variance = added((centred.square() * weight).sum(dim=0)) / count.clamp(min=1)
         standard.append(centred * torch.rsqrt(variance + 1e-5))
-    covariance = added(standard[0].T @ standard[1]) / count.clamp(min=1)
+    covariance = added((standard[0] * weight).T @ standard[1]) / count.clamp(min=1)
     return covariance.square().sum() / specific.shape[1] * (count > 1)

@@ -4,7 +4,8 @@ Several processes (torchrun, SLURM) each learn from their own share of a batch a
 sums that are added up over the processes and divided at the end (`losses.masked_mean`), so the gradients are those of one process
 with the whole batch. Gradients are averaged here, in one message after the backward pass, rather than by hooks of a wrapper
 around the network: the discriminators learn in a backward pass of their own, and a stream that no case of a process passed has no gradient
-there, both of which such a wrapper takes for a fault. Batch normalisation and L_C see the cases of their own process.
+there, both of which such a wrapper takes for a fault. Batch normalisation sees the cases of its own process, L_C these and the memory
+of past batches of all. After each step all processes hold the same weights, running statistics and memory.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
     from torch import Tensor, nn
 
-    from breastai_model.training.losses import Group
+    from breastai_model.training.losses import Gather, Group
 
 HANG = dt.timedelta(minutes=5)
 """How long a process waits for the others before the job fails. A process that died is noticed at once."""
@@ -80,6 +81,11 @@ class Machine:
         """What adds a tensor up over the processes, passing gradients; None for one process."""
         return _sum if self.place.world > 1 else None
 
+    @property
+    def gather(self) -> Gather | None:
+        """What returns the rows of all processes, which bring equally many; None for one process."""
+        return _rows if self.place.world > 1 else None
+
     def autocast(self) -> AbstractContextManager[Any]:
         """Return the context in which the network's forward pass belongs."""
         return self.fabric.autocast()
@@ -102,13 +108,14 @@ class Machine:
                 parameter.grad = (gradient / self.place.world).view_as(parameter)
 
     def average_buffers(self, module: nn.Module) -> None:
-        """Average the running statistics over the processes, so that all evaluate and keep one network."""
+        """Average the running statistics over the processes, in one message, so that all evaluate and keep one network."""
         if self.place.world == 1:
             return
-        for buffer in module.buffers():
-            if buffer.is_floating_point():
-                torch.distributed.all_reduce(buffer)
-                buffer /= self.place.world
+        buffers = [buffer for buffer in module.buffers() if buffer.is_floating_point()]
+        flat = torch.cat([buffer.flatten() for buffer in buffers])
+        torch.distributed.all_reduce(flat)
+        for buffer, mean in zip(buffers, torch.split(flat / self.place.world, [each.numel() for each in buffers]), strict=True):
+            buffer.copy_(mean.view_as(buffer))
 
     def added(self, values: Tensor) -> Tensor:
         """Return the sum over the processes, without gradient."""
@@ -152,6 +159,13 @@ class _Sum(torch.autograd.Function):
 def _sum(value: Tensor) -> Tensor:
     total: Tensor = _Sum.apply(value)  # type: ignore[no-untyped-call]
     return total
+
+
+def _rows(own: Tensor) -> Tensor:
+    """Return the rows of all processes in the order of the joint batch, of which process r has every world-th row from r."""
+    parts = [torch.empty_like(own) for _ in range(torch.distributed.get_world_size())]
+    torch.distributed.all_gather(parts, own.contiguous())
+    return torch.stack(parts, dim=1).flatten(0, 1)
 
 
 def chosen_device(wish: str, tell: Callable[[str], None]) -> str:

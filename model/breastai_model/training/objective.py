@@ -4,6 +4,10 @@ Who learns from what (section i.6): L_t1 to L_t3 reach the encoders, the fusion 
 the agnostic streams and their trunk; L_M, L_U and L_X reach the specific streams, and the agnostic ones too unless the plan
 stops them (`LossPlan.detach_agnostic` for L_M and L_U). The discriminators learn from `Objective.discriminator_loss` alone, on
 detached features; in `Objective.encoder_loss` they are constants.
+
+L_X of N patients with features that have nothing to do with each other is about d / N, and one patient far from the others makes it
+nearly d: over a few rows it is noise that drowns every other term. So it is left out until its memory is half full (a plan without
+memory takes the batch as it is). The memory travels in the checkpoint, so a run that goes on begins with it in the same step.
 """
 
 from __future__ import annotations
@@ -17,6 +21,7 @@ from torch.func import functional_call
 
 from breastai_model.training.feature_memory import FeatureMemory
 from breastai_model.training.losses import (
+    Gather,
     Group,
     confusion,
     cross_covariance,
@@ -122,12 +127,15 @@ class Objective(nn.Module):
         d, the recipe's `feature_width`.
     group
         Adds a tensor up over processes (`breastai_model.training.losses.masked_mean`); None: one process.
+    gather
+        Returns the rows of all processes, so that all remember the same; None: one process.
     """
 
-    def __init__(self, plan: LossPlan, width: int, group: Group | None = None) -> None:
+    def __init__(self, plan: LossPlan, width: int, group: Group | None = None, gather: Gather | None = None) -> None:
         super().__init__()
         self.plan = plan
         self.group = group
+        self.gather = gather
         self.mri_memory = FeatureMemory(plan.memory, width)
         self.us_memory = FeatureMemory(plan.memory, width)
 
@@ -189,6 +197,8 @@ class Objective(nn.Module):
             whole = here if counts is None else counts
             share = divided(here.both, whole.both)
             features = _features(output)
+            if self.group is not None:
+                features = _with_gradients(features)
             sums, _ = task_losses(_wide(output.logits), labels, class_weights)
             tasks = divided(self._added(sums), whole.labels)
             zero = tasks.new_zeros(())
@@ -213,13 +223,23 @@ class Objective(nn.Module):
         return Terms(total, {name: value.detach() for name, value in parts.items()})
 
     def remember(self, output: Output, seen: Seen) -> None:
-        """Put the batch's features into the memory, after the step that learnt from them."""
+        """Put the batch's features into the memory, after the step that learnt from them.
+
+        With several processes these are the features of all, in the order of one process with their joint batch. Each process then
+        must bring equally many patients.
+        """
         features = _features(output, detach=True)
+        rows = torch.cat([features.agnostic_mri, features.specific_mri, features.agnostic_us, features.specific_us], dim=1)
+        patient = torch.full_like(seen.mri, -1, dtype=torch.int64) if seen.patient is None else seen.patient
+        notes = torch.stack([seen.mri.long(), seen.us.long(), patient], dim=1)
+        if self.gather is not None:
+            rows, notes = self.gather(rows), self.gather(notes)
+        agnostic_mri, specific_mri, agnostic_us, specific_us = rows.chunk(4, dim=1)
         for memory, mask, agnostic, specific in (
-            (self.mri_memory, seen.mri, features.agnostic_mri, features.specific_mri),
-            (self.us_memory, seen.us, features.agnostic_us, features.specific_us),
+            (self.mri_memory, notes[:, 0] > 0, agnostic_mri, specific_mri),
+            (self.us_memory, notes[:, 1] > 0, agnostic_us, specific_us),
         ):
-            memory.remember(agnostic[mask], specific[mask], None if seen.patient is None else seen.patient[mask])
+            memory.remember(agnostic[mask], specific[mask], notes[mask, 2])
 
     # -- parts ---------------------------------------------------------------------------------------------------------
     def _added(self, value: Tensor) -> Tensor:
@@ -284,14 +304,19 @@ class Objective(nn.Module):
         return candidates, torch.cat([stranger & mask, known], dim=1)
 
     def _cross_covariance(self, features: _Features, seen: Seen, here: Counts, whole: Counts) -> Tensor:
-        """Return the mean of L_X over both modalities, weighted by the share of a micro-batch."""
+        """Return the mean of L_X over both modalities, weighted by the share of a micro-batch; 0 while a memory is not half full.
+
+        What all processes remember is the same and counts once, not once a process.
+        """
         total = features.agnostic_mri.new_zeros(())
+        once = torch.ones_like(total) / self._added(torch.ones_like(total))
         for memory, specific, agnostic, mask, share in (
             (self.mri_memory, features.specific_mri, features.agnostic_mri, seen.mri, divided(here.mri, whole.mri)),
             (self.us_memory, features.specific_us, features.agnostic_us, seen.us, divided(here.us, whole.us)),
         ):
             rows = torch.cat([specific, memory.specific.to(specific)]), torch.cat([agnostic, memory.agnostic.to(agnostic)])
-            total = total + 0.5 * share * cross_covariance(*rows, torch.cat([mask, memory.filled]), self.group)
+            weights = torch.cat([mask.to(total), memory.filled * once])
+            total = total + 0.5 * share * memory.half_full * cross_covariance(*rows, weights, self.group)
         return total
 
 
@@ -303,6 +328,16 @@ def _wide(values: Tensor) -> Tensor:
 def _features(output: Output, *, detach: bool = False) -> _Features:
     features = (output.agnostic_mri, output.agnostic_us, output.specific_mri, output.specific_us)
     return _Features(*(_wide(each.detach() if detach else each) for each in features))
+
+
+def _with_gradients(features: _Features) -> _Features:
+    """Return the features, those without gradients as constants that take some.
+
+    A process whose patients all lack a modality has a constant there; its backward pass would then send fewer messages than the
+    others wait for.
+    """
+    each = (features.agnostic_mri, features.agnostic_us, features.specific_mri, features.specific_us)
+    return _Features(*(value if value.requires_grad else value.detach().clone().requires_grad_() for value in each))
 
 
 def _called(net: Discriminators, frozen: dict[str, Tensor] | None, name: str, features: Tensor) -> Tensor:

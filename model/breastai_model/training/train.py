@@ -127,7 +127,11 @@ class Training:
 
     @property
     def batches(self) -> int:
-        """How many batches an epoch has; fewer cases than processes at its end are left to another epoch."""
+        """How many batches an epoch has.
+
+        The processes' shares of a batch are equal, so that all of them send equally many messages: at the end of an epoch fewer cases
+        than there are processes are left to another epoch.
+        """
         whole, rest = divmod(len(self.learning), self.plan.batch_size * self.place.world)
         return whole + (rest >= self.place.world)
 
@@ -194,6 +198,7 @@ class Training:
         """Return this process's cases of a batch, loaded and as they are shown this time, on the device."""
         size = self.plan.batch_size * self.place.world
         members = order[number * size : (number + 1) * size]
+        members = members[: len(members) // self.place.world * self.place.world]
         images, present = [], []
         for place in range(self.place.rank, len(members), self.place.world):
             case = self.cases.load(int(members[place]))
@@ -208,7 +213,6 @@ class Training:
     def end_epoch(self) -> None:
         """Measure on the held-out cases, tell, keep the best, write the checkpoint."""
         place = self.position
-        self.machine.average_buffers(self.net)
         if not teaches_encoders(self.plan, place.epoch):
             place.end_epoch()
             self.save()
@@ -263,7 +267,6 @@ class Training:
     # -- saving and going on -------------------------------------------------------------------------------------------
     def save(self) -> None:
         """Write the checkpoint from which the run can go on; the first process does."""
-        self.machine.average_buffers(self.net)
         if self.place.first:
             scaler = self.machine.scaler
             state = {

@@ -131,7 +131,7 @@ class TrainingRuns:
     def status(self, folder: Path) -> RunStatus:
         """Return what the folder says now."""
         run = RunFolder(folder)
-        words = run.last_words()
+        words = _since_start(run.last_words())
         ended = next((line.removeprefix(ENDED) for line in reversed(words) if line.startswith(ENDED)), "")
         try:
             plan, result = run.plan(), run.result()
@@ -144,7 +144,7 @@ class TrainingRuns:
             state = "finished"
         elif run.is_locked():
             state = "running"
-        elif not ended and _age_s(run.output) < STARTING_SECONDS and not run.progress().stage:
+        elif not words and _age_s(run.output) < STARTING_SECONDS and run.is_silent():
             state = "starting"
         elif ended.startswith(AS_ASKED):
             state, why = "stopped", ended
@@ -200,6 +200,11 @@ LITTLE_ROOM = 50e6
 _launched: list[subprocess.Popen[bytes]] = []
 
 
+def _since_start(words: tuple[str, ...]) -> tuple[str, ...]:
+    """Return what was said since the trainer was last started: how an earlier one ended says nothing of this one."""
+    return words[len(words) - words[::-1].index(STARTING) :] if STARTING in words else words
+
+
 def _age_s(path: Path) -> float:
     try:
         return time.time() - path.stat().st_mtime
@@ -211,5 +216,5 @@ def _broken_sentence(run: RunFolder, words: tuple[str, ...]) -> str:
     went = "It can go on from its last checkpoint." if run.checkpoint.is_file() else "It can be started again."
     if shutil.disk_usage(run.path).free < LITTLE_ROOM:
         went = f"The disk is full: free at least 2 GB. {went}"
-    last = next((f" Its last line: {line[:200]}" for line in reversed(words) if line != STARTING), "")
+    last = f" Its last line: {words[-1][:200]}" if words else ""
     return f"The training process ended without a word, as when it is killed or the computer stops. {went}{last}"

@@ -347,6 +347,13 @@ class RunFolder:
             return ()
         return tuple(line for line in text.splitlines() if line.strip())[-lines:]
 
+    def is_silent(self) -> bool:
+        """Return whether no progress was told since the last line of `output.txt`."""
+        try:
+            return self._progress.stat().st_mtime_ns < self.output.stat().st_mtime_ns
+        except FileNotFoundError:
+            return not self._progress.exists()
+
     def _write_json(self, path: Path, values: Mapping[str, Any], mode: int = 0o666) -> None:
         text = json.dumps(values, indent=1, ensure_ascii=False, allow_nan=False)
         replace_file(path, lambda temporary: _write_text(temporary, text), mode)

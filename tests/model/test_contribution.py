@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import itertools
 import math
 from dataclasses import replace
@@ -20,6 +21,8 @@ from model_cases import a_case, a_net, a_weights_file, without_mri, without_ultr
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from breastai_model.case import Case
 
 SMALL = preset("tiny", mri_shape=(4, 16, 16), us_shape=(16, 16), subtraction=False)
 
@@ -52,8 +55,25 @@ def test_a_subset_is_the_network_with_the_rest_absent(changes: dict[str, Any]) -
     assert np.allclose(log_odds(net, prepared), subsets(*shown[0]), atol=1e-5), "the network itself is as it was"
 
 
+def test_what_the_phase_before_contrast_adds_is_its_own_picture_and_not_the_differences() -> None:
+    """With `subtraction`, the phase before contrast left out is still what the other phases are compared with."""
+    recipe = replace(SMALL, subtraction=True)
+    net, prepared = a_net(recipe), prepare(a_case(), recipe)
+    compared = copy.deepcopy(net)
+    everything = torch.from_numpy(prepared.mri_present)[None]
+    compared._derived = lambda mri, _present: net._derived(mri, everything)
+    subsets = Subsets(net, prepared)
+    for phases in ((1, 2, 3, 4), (3,), (0, 2)):
+        without = masked(prepared, phases, (2, 5))
+        assert np.allclose(subsets(phases, (2, 5)), log_odds(compared, without), atol=1e-5)
+    absent = log_odds(net, masked(prepared, (1, 2, 3, 4), (2, 5)))
+    assert np.abs(subsets((1, 2, 3, 4), (2, 5)) - absent).max() > 1e-4, "a phase that was never there leaves no difference either"
+    found = contributions(net, prepared, even_odds())
+    assert np.allclose(np.array(found.mri) + found.ultrasound, log_odds(net, prepared), atol=1e-5)
+
+
 def test_modalities_have_their_shapley_values_and_phases_their_owen_values() -> None:
-    net, prepared = a_net(SMALL), prepare(a_case(angles_deg=(0.0, 60.0, 120.0), **three_images()), SMALL)
+    net, prepared = a_net(SMALL), prepare(three_angles(), SMALL)
     base = np.array([0.3, -0.2, 0.1])
     found = contributions(net, prepared, base)
     phases, angles = tuple(range(5)), tuple(int(slot) for slot in np.flatnonzero(prepared.us_present))
@@ -76,9 +96,9 @@ def test_modalities_have_their_shapley_values_and_phases_their_owen_values() -> 
     assert found.angle_error == 0, "three angles: every order counts"
 
 
-def three_images() -> dict[str, Any]:
-    images = a_case().ultrasound[:3]
-    return {"ultrasound": images, "ultrasound_spacing_mm": (None,) * 3}
+def three_angles(**changes: Any) -> Case:
+    """Few players, so that every order counts and little is computed."""
+    return a_case(ultrasound=a_case().ultrasound[:3], ultrasound_spacing_mm=(None,) * 3, angles_deg=(0.0, 60.0, 120.0), **changes)
 
 
 def test_sampled_angles_add_up_and_lie_near_the_exact_values(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -105,7 +125,7 @@ def test_an_input_that_matters_alone_gets_all(tmp_path: Path) -> None:
         for head in net.heads.values():
             head[0].weight[:, :d] = 0
             head[0].weight[:, 2 * d :] = 0
-    prepared = prepare(a_case(), SMALL)
+    prepared = prepare(three_angles(), SMALL)
     found = contributions(net, prepared, log_odds(net, masked(prepared, (), ())))
     assert np.allclose(found.ultrasound, 0, atol=1e-6)
     assert np.abs(found.mri).max() > 1e-3
@@ -123,12 +143,12 @@ def test_an_input_that_matters_alone_gets_all(tmp_path: Path) -> None:
 def test_the_predictor_explains_the_answer_that_it_gave(tmp_path: Path, changes: dict[str, Any]) -> None:
     recipe = replace(SMALL, temperatures=(1.0, 2.0, 0.5), **changes)
     predictor = Predictor(a_weights_file(tmp_path, recipe), device="cpu")
-    prediction, found = predictor.predict(a_case(), maps="none"), predictor.contributions(a_case())
+    prediction, found = predictor.predict(three_angles(), maps="none"), predictor.contributions(three_angles())
     assert prediction.contributions is None, "the answer does not wait for them"
     for task, name in enumerate(TASKS):
         odds = found.base[task] + found.mri[task] + found.ultrasound[task]
         assert 1 / (1 + math.exp(-odds)) == pytest.approx(prediction.task(name).probability, abs=1e-5)
     assert bool(found.phases) == (not changes), "stacked into channels, phases cannot be told apart"
-    unknown = predictor.contributions(a_case(side=None))
-    left, right = predictor.contributions(a_case(side="left")), predictor.contributions(a_case(side="right"))
+    unknown = predictor.contributions(three_angles(side=None))
+    left, right = (predictor.contributions(three_angles(side=side)) for side in ("left", "right"))
     assert np.allclose(unknown.mri, (np.array(left.mri) + right.mri) / 2, atol=1e-6)

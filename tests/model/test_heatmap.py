@@ -11,8 +11,8 @@ import torch
 
 from breastai_model.case import MAP_KINDS, STREAMS, TASKS
 from breastai_model.inference.heatmap import LAST_STAGE, Recorder, StreamMaps, averaged, enlarged, normalised, put_back, read_maps
-from breastai_model.network.resnet_v2 import Stage, Stem
 from breastai_model.inference.uniform import uniform_response
+from breastai_model.network.resnet_v2 import Stage, Stem
 from breastai_model.prepare import collate, prepare
 from breastai_model.recipe import preset
 from model_cases import LESION_MM, a_batch, a_case, a_net, without_mri, without_ultrasound

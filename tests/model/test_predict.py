@@ -274,7 +274,7 @@ def test_w9_a_failure_in_the_middle_is_computed_again_on_the_cpu_and_said(predic
 
     failing.net.heads["high_ki67"].register_forward_pre_hook(run_out_once)
     plain = failing.predict(a_case())
-    assert passes == ["cpu:0", "cpu"]
+    assert passes == ["cpu:0", "cpu", "cpu"], "on the CPU empty pictures, then the patient"
     assert plain.device == "cpu"
     assert plain.device_note == (
         "The GPU ran out of memory: computed on the CPU."

@@ -26,8 +26,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def predicting() -> Iterator[PredictingProcess]:
+    """One process for all tests, for each start imports torch; whoever ends it leaves a live one behind, or the next call starts one."""
     with PredictingProcess() as process:
         yield process
 
@@ -68,7 +69,12 @@ def test_the_answer_of_the_process_is_the_model_s_own(predicting: PredictingProc
 
 
 def test_what_each_input_added_comes_from_the_same_process(predicting: PredictingProcess, model: InstalledModel, case: Case) -> None:
+    answer = predicting.predict(model, case, "cpu", maps="none", engine="preview")
+    assert answer.precision == "bfloat16" or answer.device_note.endswith(": computed in float32."), (
+        "the engine that was asked for, or why not"
+    )
     answer = predicting.predict(model, case, "cpu", maps="none")
+    assert (answer.precision, answer.device_note) == ("float32", "")
     assert answer.heatmaps.mri_agnostic is None
     found = predicting.contributions(model, case, "cpu")
     assert found.mri is not None

@@ -25,7 +25,7 @@ from breastai_model.run_folder import RunFolder
 @pytest.fixture(scope="module")
 def cohort(tmp_path_factory):
     folder = tmp_path_factory.mktemp("cohort")
-    write_phantom_cohort(folder, 4, seed=1)
+    write_phantom_cohort(folder, 6, seed=1)
     table = read_table(folder / "labels.csv")
     with Reader() as reader:
         return check(folder, table, propose_columns(table.header), 20, reader)
@@ -72,11 +72,12 @@ def test_t8_a_run_outlives_the_program_that_started_it_can_pause_go_on_and_finis
     done = len(status.progress.epochs)
 
     other_window.go_on(folder)
+    assert runs.status(folder).state in ("starting", "running")
     wait_for(runs, folder, lambda status: len(status.progress.epochs) > done)
     other_window.finish_early(folder)
     status = wait_for(runs, folder, lambda status: not status.alive)
     assert status.state == "finished"
-    assert status.result["learnt_from"] + status.result["held_out"] == 4
+    assert status.result["learnt_from"] + status.result["held_out"] == 6
     assert RunFolder(folder).model.is_file()
     secrets = [b"phantom-00", b"BREASTAI-DEMO", b"Demo^", str(cohort.folder).encode()]
     files = {path.name: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
@@ -120,7 +121,26 @@ def test_t8_it_goes_on_when_the_starter_is_killed_and_a_killed_trainer_is_called
     status = wait_for(runs, path, lambda status: not status.alive)
     assert status.state == "broken"
     assert "ended without a word" in status.why
-    assert "go on from its last checkpoint" in status.why
+    assert "It can be started again" in status.why
+
+
+def test_a_run_that_was_paused_went_on_and_was_killed_is_broken_not_paused(cohort):
+    runs = TrainingRuns(Places())
+    run = RunFolder(runs._free_folder("went on"))
+    run.create(plan(cohort), cohort.to_json())
+    run.tell_batch(1, 1, 2, 2, 0.7)
+    run.output.write_text("Starting\nEnded: as asked, in epoch 1 of 2; it can go on.\n", "utf-8")
+    assert runs.status(run.path).state == "stopped"
+    time.sleep(0.02)
+    with run.output.open("a") as output:
+        output.write("Starting\n")
+    assert runs.status(run.path).state == "starting", "it imports; nothing was told since"
+    run.tell_note("Went on in epoch 1, after batch 1.")
+    run.checkpoint.write_bytes(b"as the killed trainer left it")
+    status = runs.status(run.path)
+    assert (status.state, status.can_go_on) == ("broken", True)
+    assert "ended without a word" in status.why
+    assert status.why.endswith("It can go on from its last checkpoint.")
 
 
 def test_a_run_with_a_damaged_plan_is_broken_and_says_why(cohort):

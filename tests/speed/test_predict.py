@@ -108,9 +108,7 @@ def test_openvino_beats_plain_eager(measured: Measured) -> None:
 @pytest.mark.speed
 def test_the_preview_is_faster_where_there_is_one(measured: Measured) -> None:
     if "preview" not in measured.seconds:
-        pytest.skip(
-            "its gates did not pass" if multiplies_bfloat16() else "this processor has no bfloat16"
-        )
+        pytest.skip("its gates did not pass" if multiplies_bfloat16() else "this processor has no bfloat16")
     assert measured.seconds["preview"] < measured.seconds["torch"]
 
 

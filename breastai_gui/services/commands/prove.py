@@ -22,7 +22,7 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
         "prove",
         help="measure what the method achieves on made-up data: a table of claims",
         description="Measures the claims of the method on phantoms whose truth is known, and prints a table: claim, expected, measured "
-        "with its 95 %% interval, holds or not. Every finished piece is a file in the folder; the same command goes on where it stopped. "
+        "with its 95 % interval, holds or not. Every finished piece is a file in the folder; the same command goes on where it stopped. "
         f"Exit code 0: the table is whole, whatever it says; {UNFINISHED}: time is over, start it again.",
     )
     prove.add_argument("--quick", action="store_true", help="the small table, at most ten minutes on two processors")

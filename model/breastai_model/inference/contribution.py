@@ -124,8 +124,9 @@ def contributions(
 
     A modality's number is its Shapley value between `base` and the answer, from the four subsets of the two modalities. A
     phase's or an angle's is its Owen value: its mean gain over the orders in which its modality joins as a whole, first or
-    second. With up to five players all orders count; else they are sampled from a fixed seed. A phase left out is masked;
-    as what later phases are compared with (`Recipe.subtraction`) the first one stays.
+    second. With up to five players all orders count; else they are sampled from a fixed seed. A phase left out is masked.
+    With `Recipe.subtraction` the phase before contrast that is left out is still what the others are compared with: its number is what
+    its own picture adds, and what the differences add is counted to the phases after contrast. An exam without it is another matter.
 
     Parameters
     ----------

@@ -36,10 +36,10 @@ FEATURE_STAGES = (1, 2, 3, 4)
 """Feature maps need no gradient, so with all stages the first is among theirs. For task maps it would double the cost: 4.8
 instead of 2.4 forward passes (measured)."""
 STAGE_WEIGHTS = {1: 4.0, 2: 3.0, 3: 2.0, 4: 1.0}
-"""How much each stage weighs in a map: the finer the more. Method (iii.4) averages stages 2 to 4 alike. On ten made-up patients
-and a network that had learnt little of the MRI, the feature map's energy inside the lesion, over that of its volume, rose from
-1.9 to 2.3 (MRI-agnostic), and its pointing from 31 % to 39 % (ultrasound-specific); nowhere did either fall by more than a
-tenth (measured)."""
+"""How much each stage weighs in a map: the finer the more. Method (iii.4) averages stages 2 to 4 alike. On 14 held-out made-up
+patients and a `compact` network after three epochs, the feature map's maximum lay in the lesion, against those equal weights, in
+39 % and 39 % (MRI-agnostic), 43 % and 29 % (MRI-specific), 55 % and 27 % (ultrasound-agnostic), 52 % and 35 %
+(ultrasound-specific; measured)."""
 PERCENTILE = 99.5
 SAMPLED = 16384
 

@@ -1,8 +1,10 @@
 """What the network answers to pictures on which nothing is to be seen: what padding at their edges does, and nothing else.
 
-Convolutions and pools see zeros beyond a picture's edge, so the edge itself is a strong feature: without this, the maximum of more
-than half of all ultrasound feature maps of made-up patients lay at the edge of the image (measured). A heatmap shows what an
-activation has above this, at its own place and in its own channel.
+Convolutions and pools see zeros beyond a picture's edge, so the edge itself is a strong feature. A heatmap shows what an activation
+has above this, at its own place and in its own channel. On 20 held-out made-up patients and a `compact` network after three epochs
+the maximum of the ultrasound feature maps then lay in the lesion in 61 % instead of 7 % of the images (agnostic) and in 39 %
+instead of 12 % (specific), that of the MRI's in 50 % instead of 55 % and 65 % instead of 70 % of the patients, where the lesion's
+share of the map's energy rose 1.6-fold (measured).
 """
 
 from __future__ import annotations
@@ -16,7 +18,7 @@ from breastai_model.prepare import Batch
 if TYPE_CHECKING:
     from breastai_model.network.net import BreastNet
 
-LEVELS = (0.0, 0.25, 0.5, 0.75, 1.0)
+LEVELS = (0.0, 0.5, 1.0)
 """Brightness of the uniform pictures, of what is white."""
 
 ROUNDING = 1e-5
@@ -29,7 +31,7 @@ UniformResponse = dict[tuple[str, str, int], torch.Tensor]
 def uniform_response(net: BreastNet) -> UniformResponse:
     """Return the largest activations of a network, in eval mode, over uniform pictures of all `LEVELS`; MRI without any change in time.
 
-    It takes about half a forward pass, once for each network.
+    It takes about a third of a forward pass, once for each network.
     """
     recipe, found = net.recipe, UniformResponse()
     weight = next(net.parameters())

@@ -138,9 +138,7 @@ def _parser(names: Sequence[str]) -> argparse.ArgumentParser:
     assess.add_argument("--show-numbers", action="store_true", help="print numbers that say nothing of this patient all the same")
     assess.add_argument("--no-heatmaps", action="store_true", help="answer without heatmaps, in less than half the time")
     assess.add_argument("--engine", choices=("auto", "torch", "openvino"), default="auto", help="what computes on the CPU (auto: torch)")
-    assess.add_argument(
-        "--preview", action="store_true", help="a quick look at the numbers in bfloat16; no report"
-    )
+    assess.add_argument("--preview", action="store_true", help="a quick look at the numbers in bfloat16; no report")
     assess.add_argument("--contributions", action="store_true", help="also compute what each modality, phase and angle adds")
 
     commands.add_parser("check", help="run the whole program on the demo patient and say how long each step took")

@@ -6,7 +6,9 @@ import argparse
 import os
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
+
+from breastai_model.plan import Scenario
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -38,7 +40,7 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     compare.add_argument(
         "--cohort", type=Path, metavar="FOLDER", help="take these patients (`breastai phantom --patients`), M of them to measure on"
     )
-    compare.add_argument("--scenario", default="clinic", help="where the labels come from (clinic)")
+    compare.add_argument("--scenario", choices=get_args(Scenario), default="clinic", help="where the labels come from (clinic)")
     compare.add_argument(
         "--cohort-seed", type=int, default=300_000, metavar="SEED", help="of the first patient; also decides who is held out"
     )

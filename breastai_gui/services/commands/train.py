@@ -52,7 +52,9 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
 def run(options: argparse.Namespace, places: Places, say: Callable[[str], None]) -> int:
     """Train and return the exit code."""
     if options.bundled is not None:
-        return _bundled(options.bundled, places)
+        if options.target is not None:
+            raise PlanError("--bundled stands alone: it has a plan of its own.")
+        return _bundled([*([] if options.out is None else ["--out", str(options.out)]), *options.bundled], places)
     if options.target is None:
         raise PlanError("Name what to train: the folder of a run, a plan, or --bundled.")
     from breastai_gui.services import training_worker

@@ -65,6 +65,7 @@ class Learner:
         self.class_weights = inverse_frequency(labels).to(machine.device) if plan.losses.class_weights else None
         self._theta = [value for name, value in self.net.named_parameters() if not name.startswith("discriminators.")]
         self._omega = list(self.net.discriminators.parameters())
+        self._stepped = False
         self.optimizers = {
             name: torch.optim.Adam(parameters, lr=plan.learning_rate, weight_decay=plan.weight_decay)
             for name, parameters in (("theta", self._theta), ("omega", self._omega))
@@ -101,6 +102,11 @@ class Learner:
         except BaseException:
             self._restore(before)
             raise
+        finally:
+            # Also after a skipped or failed batch: a scaler that was stepped and not updated refuses the next step.
+            if self.machine.scaler is not None and self._stepped:
+                self.machine.scaler.update()
+            self._stepped = False
         if parts is None:
             self._restore(before)
             return None
@@ -145,8 +151,6 @@ class Learner:
         good = good and all(bool(value.isfinite()) for value in parts.values())
         if good and encoders:
             good = self._update("theta", self._theta)
-        if good and self.machine.scaler is not None:
-            self.machine.scaler.update()
         return (parts if good else None), passed
 
     def _add_encoder_loss(self, parts: dict[str, Tensor], output: Output, labels: Tensor, seen: Seen, ramp: float, counts: Counts) -> None:
@@ -166,6 +170,7 @@ class Learner:
         optimizer, scaler = self.optimizers[name], self.machine.scaler
         self.machine.average_gradients(parameters)
         if scaler is not None:
+            self._stepped = True
             scaler.unscale_(optimizer)
         norm = nn.utils.clip_grad_norm_(parameters, LARGEST_GRADIENT_NORM)
         if scaler is not None:

@@ -13,6 +13,7 @@ from breastai_model.case import TASKS
 from breastai_model.training.confusion import PROPORTIONS, confusion_counts, confusion_statistics
 from breastai_model.training.delong import delong_test
 from breastai_model.training.discrimination import weighted_auc
+from breastai_model.training.figures import WITHIN_ANSWERS
 from breastai_model.training.intervals import figure, patient_weights, proportion
 from breastai_model.training.paired import holm
 
@@ -133,10 +134,10 @@ def system_figures(
     for place, task in enumerate(TASKS):
         known = truth[:, place] >= 0
         right = truth[known, place]
-        weights = patient_weights(right, patients[known])
+        weights, plain = (patient_weights(right, patients[known], stratified=stratified) for stratified in (True, False))
         for scope in SCOPES:
             scores, positive = answers.scores[scope][:, known, place], answers.positive[scope][:, known, place]
-            each = [_metrics(own, read, right, weights) for own, read in zip(scores, positive, strict=True)]
+            each = [_metrics(own, read, right, weights, plain) for own, read in zip(scores, positive, strict=True)]
             made[scope][task] = {name: _mean(name, [values[name] for values in each]) for name in METRICS}
     return made
 
@@ -167,10 +168,18 @@ def _ranked(probabilities: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def _metrics(
-    scores: NDArray[np.float64], read_positive: NDArray[np.bool_], labels: NDArray[np.int64], weights: NDArray[np.float32]
+    scores: NDArray[np.float64],
+    read_positive: NDArray[np.bool_],
+    labels: NDArray[np.int64],
+    weights: NDArray[np.float32],
+    plain: NDArray[np.float32],
 ) -> dict[str, tuple[NDArray[np.float64], NDArray[np.float64]]]:
-    """Return each metric of one seed and its denominator, (1 + resamples,)."""
-    shares = confusion_statistics(confusion_counts(read_positive, labels, weights))
+    """Return each metric of one seed and its denominator, (1 + resamples,).
+
+    As in `breastai_model.training.figures`: resampled within each answer where that is the denominator, else over all patients.
+    """
+    within, over = (confusion_statistics(confusion_counts(read_positive, labels, each)) for each in (weights, plain))
+    shares = {name: (within if name in WITHIN_ANSWERS else over)[name] for name in over}
     return {"auc": (weighted_auc(scores, labels, weights), weights.sum(axis=1)), **shares}
 
 

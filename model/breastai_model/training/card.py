@@ -73,13 +73,20 @@ def _held_out(plan: Plan, result: Mapping[str, Any]) -> str:
 
 
 def _batches(plan: Plan, result: Mapping[str, Any]) -> str:
-    """Return what one step saw: batch normalisation and L_C do not see a whole batch that is taken in parts."""
+    """Return what one step saw: batch normalisation and L_C do not see a whole batch that is taken in parts.
+
+    The Laplacian L_C has no memory: with one case at a time it is that patient's own pair alone.
+    """
+    losses = plan.losses
+    remembers = losses.compactness == "contrastive" and losses.memory > 0
     processes, parts = result["processes"], result["micro_batch"]
     whole = f"A batch is {plan.batch_size} cases" + (f" in each of {processes} processes" if processes > 1 else "")
     if 0 < parts < plan.batch_size:
-        return f"{whole}, {parts} at a time: batch normalisation saw {parts} cases at once, L_C {parts} and its memory."
+        memory = " and its memory" if remembers else ""
+        return f"{whole}, {parts} at a time: batch normalisation saw {parts} cases at once, L_C {parts}{memory}."
     if processes > 1:
-        return f"{whole}; batch normalisation saw those of one process, L_C also what all processes remember of past batches."
+        memory = ", L_C also what all processes remember of past batches" if remembers else ""
+        return f"{whole}; batch normalisation and L_C saw those of one process{memory}."
     return f"{whole}; batch normalisation and L_C saw all of them."
 
 

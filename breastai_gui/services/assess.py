@@ -96,6 +96,12 @@ class Assessment:
         """True when the numbers stay hidden until the reader asks for them."""
         return self.says_nothing or bool(self.outside)
 
+    @property
+    def warning(self) -> str:
+        """What has to stand beside every number and map of this answer, "" where nothing has to."""
+        sentences = (DEMONSTRATION_SENTENCE if self.says_nothing else "", OUTSIDE_SENTENCE if self.outside else "")
+        return " ".join(f"{sentence}." for sentence in sentences if sentence)
+
 
 class AssessError(Exception):
     """An exam cannot be assessed as it stands; the text is one sentence that says what is missing."""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from breastai_gui.services.annotations import DCE
-from breastai_gui.services.assess import DEMONSTRATION_SENTENCE, chosen_phases, pre_phase
+from breastai_gui.services.assess import chosen_phases, pre_phase
 from breastai_gui.services.kinetics import curve, early_phase, shown_phase, suggested_lesion_mm
 from breastai_gui.services.plain_text import person_name
 from breastai_gui.services.planes import PLANES, PlaneCut
@@ -291,8 +291,7 @@ def _task_part(assessment: Assessment, choices: Choices, stream: Stream, images:
 
 
 def _legend(assessment: Assessment) -> Legend:
-    warning = f"{DEMONSTRATION_SENTENCE}." if assessment.says_nothing else ""
-    return Legend(f"Heat, feature map of {assessment.model_name}: 0 (nothing) to 1 (strongest)", warning)
+    return Legend(f"Heat, feature map of {assessment.model_name}: 0 (nothing) to 1 (strongest)", assessment.warning)
 
 
 def _answers(assessments: tuple[Assessment, ...], choices: Choices) -> tuple[Part, ...]:

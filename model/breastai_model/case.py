@@ -215,6 +215,10 @@ class InDistribution:
     threshold: float
     reasons: tuple[str, ...]
 
+    def __post_init__(self) -> None:
+        if self.inside == bool(self.reasons):
+            raise ValueError("An exam is outside for at least one reason, and inside for none.")
+
 
 @dataclass(frozen=True, slots=True)
 class Contributions:

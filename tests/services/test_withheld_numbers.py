@@ -6,10 +6,12 @@ import json
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+import pytest
+
 from breastai_gui.services.assess import OUTSIDE_SENTENCE
 from breastai_gui.services.assessment_json import document
 from breastai_gui.services.report import compose
-from breastai_gui.services.report_contents import Table, Words
+from breastai_gui.services.report_contents import Legend, Table, Words
 from breastai_gui.services.session import Session
 from breastai_model.case import TASKS, Contributions, InDistribution
 from phantoms import simple_assessment, simple_study
@@ -67,6 +69,21 @@ def test_outside_the_numbers_are_withheld_even_of_weights_that_learnt_from_patie
         assert answer(session)["predictions"]["high_grade"]["probability"] == 0.68
         assert "0.68" in report_text(session)
         assert REASON in report_text(session)
+
+
+def test_the_maps_of_an_exam_that_is_outside_say_so_in_the_reports_legends() -> None:
+    outside = session_with("patients", distribution=InDistribution(False, 4.7, 1.0, (REASON,)))
+    legends = [part for section in compose(outside, "1").sections for part in section.parts if isinstance(part, Legend)]
+    assert legends
+    assert all(OUTSIDE_SENTENCE in legend.warning for legend in legends)
+    inside = session_with("patients", distribution=InDistribution(True, 0.6, 1.0, ()))
+    assert not any(part.warning for section in compose(inside, "1").sections for part in section.parts if isinstance(part, Legend))
+
+
+def test_a_verdict_without_a_reason_cannot_be_made() -> None:
+    """It would show numbers of an exam that lies outside."""
+    with pytest.raises(ValueError, match="at least one reason"):
+        InDistribution(False, 4.7, 1.0, ())
 
 
 def test_inside_nothing_is_withheld_and_it_is_said() -> None:

@@ -11,12 +11,14 @@ from PySide6.QtCore import QPoint, Qt
 from PySide6.QtTest import QTest
 from PySide6.QtWidgets import QApplication, QLabel
 
-from breastai_gui.services.assess import DEMONSTRATION_SENTENCE, case_of, chosen_views
+from breastai_gui.services.assess import DEMONSTRATION_SENTENCE, OUTSIDE_SENTENCE, case_of, chosen_views
 from breastai_gui.services.session import Session
 from breastai_gui.services.ultrasound_heat import first_heat, on_pixels
+from breastai_gui.views.reading.heatmap_bar import HeatmapBar
 from breastai_gui.views.reading.ultrasound_focus import UltrasoundFocus
 from breastai_gui.views.reading.ultrasound_grid import UltrasoundGrid
 from breastai_gui.views.reading.viewpoint import Look, Viewpoint
+from breastai_model.case import InDistribution
 from phantoms import simple_assessment, simple_study
 
 if TYPE_CHECKING:
@@ -237,6 +239,20 @@ def test_the_focus_legend_carries_the_demonstration_sentence(qtbot: QtBot) -> No
     viewpoint.set(heatmap=False)
     assert not focus.pane.has_overlay
     assert DEMONSTRATION_SENTENCE not in words(focus)
+
+
+def test_an_exam_outside_what_the_model_has_seen_says_so_beside_its_maps(qtbot: QtBot) -> None:
+    """Even for weights that learnt from patients; the sentence stands below the ultrasound and in the bar of heatmaps."""
+    study = simple_study()
+    session, viewpoint = Session(study), Viewpoint(Look(view_id="view-02", heatmap=True, stream="us_agnostic"))
+    found = simple_assessment(study, trained_on="patients")
+    focus, bar = focus_of(qtbot, session, viewpoint), HeatmapBar(session, viewpoint)
+    qtbot.addWidget(bar)
+    for inside in (True, False):
+        verdict = InDistribution(inside, 0.6 if inside else 4.7, 1.0, () if inside else ("The MRI differs.",))
+        session.set_assessments((replace(found, prediction=replace(found.prediction, distribution=verdict)),))
+        assert (OUTSIDE_SENTENCE in words(focus)) is not inside
+        assert (OUTSIDE_SENTENCE in bar.words.text()) is not inside
 
 
 def test_without_ultrasound_the_views_say_so(qtbot: QtBot) -> None:

@@ -8,7 +8,6 @@ from PySide6.QtCore import QEvent, QObject, QRectF, QSize, Qt, QTimer
 from PySide6.QtGui import QColor, QLinearGradient, QPainter, QPaintEvent
 from PySide6.QtWidgets import QComboBox, QHBoxLayout, QSizePolicy, QSlider, QToolButton, QVBoxLayout, QWidget
 
-from breastai_gui.services.assess import DEMONSTRATION_SENTENCE
 from breastai_gui.services.colour_maps import table
 from breastai_gui.services.words import STREAM_WORDS
 from breastai_gui.views.panel_parts import Text, follow, tones
@@ -189,9 +188,9 @@ class HeatmapBar(QWidget):
             self.words.set_tone("muted")
             self.words.setText("Heatmaps come with a prediction (F5).")
             return
-        if assessment.says_nothing:
+        if assessment.warning:
             self.words.set_tone("ai")
-            self.words.setText(f"{DEMONSTRATION_SENTENCE}.")
+            self.words.setText(assessment.warning)
             return
         streams = [stream for modality in MODALITIES if (stream := look.stream_of(modality))] or [look.stream]
         shares = [

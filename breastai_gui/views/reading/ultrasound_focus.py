@@ -10,7 +10,7 @@ from PySide6.QtCore import QKeyCombination, Qt, Signal
 from PySide6.QtGui import QKeySequence, QShortcut
 from PySide6.QtWidgets import QPushButton, QVBoxLayout, QWidget
 
-from breastai_gui.services.assess import DEMONSTRATION_SENTENCE, chosen_views
+from breastai_gui.services.assess import chosen_views
 from breastai_gui.services.colour_maps import overlay
 from breastai_gui.services.plain_text import one_line
 from breastai_gui.services.ultrasound_angles import angle_words
@@ -202,4 +202,4 @@ class UltrasoundFocus(QWidget):
 def legend_words(assessment: Assessment, stream: Stream, kind: MapKind) -> str:
     """Return what stands under a heatmap: which one it is, and whether it says anything."""
     words = f"Heatmap: {STREAM_WORDS[stream]}, {MAP_KIND_WORDS[kind]}, dark 0 to bright 1."
-    return f"{words}\n⚠ {DEMONSTRATION_SENTENCE}." if assessment.says_nothing else words
+    return f"{words}\n⚠ {assessment.warning}" if assessment.warning else words

@@ -131,6 +131,9 @@ class TrainingRuns:
     def status(self, folder: Path) -> RunStatus:
         """Return what the folder says now."""
         run = RunFolder(folder)
+        # Before its words: a run that ends between the two looks would otherwise have died without a last one. And once more
+        # after them, for one that has begun in between.
+        alive = run.is_locked()
         words = _since_start(run.last_words())
         ended = next((line.removeprefix(ENDED) for line in reversed(words) if line.startswith(ENDED)), "")
         try:
@@ -142,7 +145,7 @@ class TrainingRuns:
         why = ""
         if result is not None:
             state = "finished"
-        elif run.is_locked():
+        elif alive or run.is_locked():
             state = "running"
         elif not words and _age_s(run.output) < STARTING_SECONDS and run.is_silent():
             state = "starting"

@@ -48,6 +48,9 @@ class LossPlan:
         k: nearest neighbours of the Laplacian form, hardest candidates of the contrastive one (0: all).
     lambda_cross_covariance
         lambda_X. L_X is left out until the memory is half full: over a few patients it is noise.
+    lambda_latents
+        lambda_Z: the features are asked for a phantom's latents (`breastai_model.training.latent_readout`). Made-up patients alone have
+        them; 0 leaves the term out.
     alternate
         Discriminators and encoders take turns by "step" or, as printed, by "epoch".
     class_weights
@@ -66,12 +69,13 @@ class LossPlan:
     temperature: float = 0.2
     neighbours: int = 0
     lambda_cross_covariance: float = 0.1
+    lambda_latents: float = 0.0
     alternate: Literal["step", "epoch"] = "step"
     class_weights: bool = False
 
     def __post_init__(self) -> None:
-        weights = (self.lambda_modality, self.lambda_projection, self.lambda_compactness, self.lambda_cross_covariance, self.warm_up_epochs)
-        if not all(math.isfinite(weight) and 0 <= weight <= 1000 for weight in weights):
+        lambdas = (self.lambda_modality, self.lambda_projection, self.lambda_compactness, self.lambda_cross_covariance, self.lambda_latents)
+        if not all(math.isfinite(weight) and 0 <= weight <= 1000 for weight in (*lambdas, self.warm_up_epochs)):
             raise ValueError("The weights of the losses must lie between 0 and 1000.")
         if not 0 < self.temperature <= 10 or not 0 <= self.memory <= 65536 or not 0 <= self.neighbours <= 65536:
             raise ValueError("The losses' temperature must lie between 0 and 10, memory and neighbours between 0 and 65536.")

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from breastai_model.network.adversary import Discriminators
 from breastai_model.network.net import BreastNet, Output
+from breastai_model.phantom.latents import LATENT_NAMES
 from breastai_model.plan import LOSSES, LossPlan
 from breastai_model.recipe import preset
 from breastai_model.training.losses import hat
@@ -22,6 +23,7 @@ RECIPE = preset("tiny", mri_shape=(4, 16, 16), us_shape=(16, 16), dropout=0.0)
 D = RECIPE.feature_width
 LABELS = torch.tensor([[1, 0, -1], [0, 1, 1], [1, -1, 0], [0, 0, 1]])
 UNKNOWN = torch.full_like(LABELS, -1)
+LATENTS = torch.randn(4, len(LATENT_NAMES), generator=torch.Generator().manual_seed(3), dtype=torch.float64)
 QUIET = {"lambda_modality": 0.0, "lambda_projection": 0.0, "compactness": "none", "lambda_cross_covariance": 0.0}
 """A plan in which L_cls stands alone."""
 
@@ -79,6 +81,7 @@ TABLE = [
     ("-L_M, -L_U", plan(lambda_projection=0.2, detach_agnostic=False), UNKNOWN, {"agnostic", "specific", "shallow"}),
     ("-L_M, -L_U detached", plan(lambda_projection=0.2, detach_agnostic=True), UNKNOWN, {"specific", "shallow"}),
     ("L_X", plan(lambda_cross_covariance=0.1, memory=0), UNKNOWN, {"agnostic", "specific", "shallow"}),
+    ("L_Z", plan(lambda_latents=1.0), UNKNOWN, {"agnostic", "specific", "shallow", "fusion"}),
 ]
 
 
@@ -88,7 +91,8 @@ def test_the_encoders_step_updates_what_the_table_says(losses: LossPlan, labels:
     torch.manual_seed(1)
     recipe = replace(RECIPE, agnostic_norm=agnostic_norm)
     net = BreastNet(recipe).train()
-    terms = Objective(losses, D).encoder_loss(net(a_batch(4, recipe)), labels, net.discriminators, everyone(), 1.0)
+    objective = Objective(losses, D)
+    terms = objective.encoder_loss(net(a_batch(4, recipe)), labels, net.discriminators, everyone(), 1.0, latents=LATENTS)
     terms.total.backward()
     assert learning(net) == columns
 
@@ -147,7 +151,7 @@ def test_equations_14_and_15_by_hand() -> None:
     expected = p["L_cls"] + 1.3 * p["L_C"] - 0.5 * 0.3 * p["L_mo"] - 0.5 * 0.7 * (p["L_M"] + p["L_U"]) + 0.11 * p["L_X"]
     assert terms.total.item() == pytest.approx(expected) == pytest.approx(p["L_f"])
     assert p["L_cls"] == pytest.approx(p["L_t1"] + p["L_t2"] + p["L_t3"])
-    assert all(value > 0 for value in p.values() if value != p["L_f"])
+    assert all(value > 0 for name, value in p.items() if name not in ("L_f", "L_Z"))
     assert Objective(losses, D).discriminator_loss(output, net, everyone()).item() == pytest.approx(
         0.3 * p["L_mo"] + 0.7 * (p["L_M"] + p["L_U"])
     )
@@ -159,6 +163,32 @@ def test_equations_14_and_15_by_hand() -> None:
     assert p["L_M"] == pytest.approx(sum(l_m) / 4)
     assert p["L_mo"] == pytest.approx(-float(modality[0][:, 0].sum() + modality[1][:, 1].sum()) / 8)
     assert p["L_C"] == pytest.approx(-0.5 * float((s.log_softmax(dim=1).diag() + s.log_softmax(dim=0).diag()).mean()))
+
+
+def test_l_z_is_each_features_own_latents_over_the_patients_that_have_it() -> None:
+    """The agnostic features are asked for what both modalities show, the specific ones for their own; an absent modality for nothing."""
+    asked = {
+        "agnostic_mri": ["size", "lobulation", "margin"],
+        "specific_mri": ["slope", "wash_out", "rim"],
+        "agnostic_us": ["size", "lobulation", "margin"],
+        "specific_us": ["shadow", "echo", "anisotropy"],
+        "fused": ["size", "lobulation", "margin"],
+    }
+    torch.manual_seed(4)
+    objective, output = Objective(plan(lambda_latents=0.7), D).double(), features()
+    seen = Seen(torch.tensor([True, True, False, True]), torch.tensor([True, False, True, True]))
+    terms = objective.encoder_loss(output, UNKNOWN, discriminators(), seen, 1.0, latents=LATENTS)
+    assert objective.readout is not None
+    expected = 0.0
+    for name, latents in asked.items():
+        those = seen.both if name == "fused" else seen.mri if name.endswith("mri") else seen.us
+        said = objective.readout.maps[name](getattr(output, name)).detach()
+        wanted = LATENTS[:, [LATENT_NAMES.index(each) for each in latents]]
+        expected += sum(float(((said[n] - wanted[n]) ** 2).sum()) / 3 for n in range(4) if those[n]) / int(those.sum())
+    assert terms.parts["L_Z"].item() == pytest.approx(expected)
+    assert terms.total.item() == pytest.approx(0.7 * expected)
+    with pytest.raises(ValueError, match="only made-up patients have"):
+        objective.encoder_loss(output, UNKNOWN, discriminators(), seen, 1.0)
 
 
 def test_confusion_takes_the_place_of_l_mo_with_the_other_sign() -> None:

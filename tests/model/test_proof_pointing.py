@@ -32,11 +32,11 @@ def test_the_lesion_lies_where_it_enhances_and_where_it_is_dark(patients):
         assert picture[moved].mean() < picture[patient.mri].mean() / 2, "in the other breast they would not"
 
 
-def test_the_tolerance_is_half_a_cell_of_the_finest_stage():
-    half = truth_masks.tolerance(preset("compact"))
-    assert half.mri == (1, 4, 4)
-    assert half.us == (4, 4)
-    assert half.mri_mm == (6.0, 8.0, 8.0)
+def test_the_tolerance_is_half_a_cell_of_the_finest_stage_that_a_map_combines():
+    """A feature map begins at stage 1, whose cells are half as large as those of stage 2, where task maps begin."""
+    feature, task = (truth_masks.tolerance(preset("compact"), kind) for kind in ("feature", "high_grade"))
+    assert (feature.mri, feature.us, feature.mri_mm) == ((0, 2, 2), (2, 2), (3.0, 4.0, 4.0))
+    assert (task.mri, task.us, task.mri_mm) == ((1, 4, 4), (4, 4), (6.0, 8.0, 8.0))
     mask = np.zeros((5, 9), dtype=bool)
     mask[2, 4] = True
     assert truth_masks.widened(mask, (1, 2)).sum() == 15

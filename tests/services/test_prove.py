@@ -61,7 +61,7 @@ def test_when_time_is_over_the_rest_is_named(tmp_path: Path, capsys: pytest.Capt
         (("--only", "nonsense"), "There is no claim 'nonsense'; there are phantoms-clinic-learn-1,"),
         (("--minutes", "0"), "--minutes takes a number above 0"),
         (("--weights", "nowhere.safetensors"), "There is no weights file nowhere.safetensors"),
-        (("--cohort", "."), "--cohort and --shuffled go with --weights."),
+        (("--cohort", "."), "--cohort, --shuffled and --leaky go with --weights."),
     ],
 )
 def test_wrong_options_are_one_sentence(arguments: tuple[str, ...], sentence: str, capsys: pytest.CaptureFixture[str]):

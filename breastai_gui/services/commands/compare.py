@@ -108,8 +108,8 @@ def _plan(options: argparse.Namespace) -> ComparisonPlan:
 
 def _say_cost(comparison: Comparison, deadline: float, say: Callable[[str], None]) -> bool:
     """Say what the comparison is expected to take; return False where the time was up before all systems were tried."""
-    from breastai_model.baselines.comparison import machine
     from breastai_model.baselines.comparison_cost import expected_seconds
+    from breastai_model.training.machine import machine_words
 
     expected = expected_seconds(comparison, say, deadline)
     seeds = len(comparison.plan.seeds)
@@ -118,7 +118,7 @@ def _say_cost(comparison: Comparison, deadline: float, say: Callable[[str], None
         return False
     whole = seeds * sum(expected[name] for name in names)
     say(
-        f"Expected: {whole / 3600:.2f} hours in all for systems: {len(names)}, seeds: {seeds}, on {machine(comparison.device)}; "
+        f"Expected: {whole / 3600:.2f} hours in all for systems: {len(names)}, seeds: {seeds}, on {machine_words(comparison.device)}; "
         f"{len(comparison.open_jobs())} of {len(comparison.jobs)} are open."
     )
     return True

@@ -33,7 +33,10 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     prove.add_argument(
         "--shuffled", type=Path, metavar="FILE", help="with --weights: the same trained on shuffled labels, a control of its maps"
     )
-    prove.add_argument("--cohort", type=Path, metavar="FOLDER", help="with --weights: a phantom cohort that the weights never saw")
+    prove.add_argument(
+        "--leaky", type=Path, metavar="FILE", help="with --weights: the same without what makes features agnostic, a control of the probes"
+    )
+    prove.add_argument("--cohort", type=Path, metavar="FOLDER", help="with --weights: other phantoms that it never saw (1,000 are made)")
     prove.add_argument("--processes", type=int, default=0, metavar="N", help="pieces at a time (as many as processors, at most 2)")
 
 
@@ -46,8 +49,10 @@ def run(options: argparse.Namespace, places: Places, say: Callable[[str], None])
     # Before torch and numpy are loaded: threads of several processes would wait for each other.
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     from breastai_model.proof.prove import ProofError, Wish, pieces_of, prove
+    from breastai_model.proof.weights_pieces import Given
 
-    wish = Wish(options.quick, tuple(name for name in options.only.split(",") if name), options.weights, options.shuffled, options.cohort)
+    given = None if options.weights is None else Given(options.weights, options.shuffled, options.leaky, options.cohort)
+    wish = Wish(options.quick, tuple(name for name in options.only.split(",") if name), given)
     try:
         pieces_of(wish)
     except ProofError as error:
@@ -63,11 +68,11 @@ def _complaint(options: argparse.Namespace) -> str:
     """Return what is wrong with the options, "" where nothing is."""
     if not options.minutes > 0 or options.processes < 0:
         return "--minutes takes a number above 0 and --processes one of at least 1."
-    for file in (options.weights, options.shuffled):
+    for file in (options.weights, options.shuffled, options.leaky):
         if file is not None and not file.is_file():
             return f"There is no weights file {file.name}."
-    if options.weights is None and (options.cohort is not None or options.shuffled is not None):
-        return "--cohort and --shuffled go with --weights."
+    if options.weights is None and any(each is not None for each in (options.cohort, options.shuffled, options.leaky)):
+        return "--cohort, --shuffled and --leaky go with --weights."
     if options.cohort is not None and not options.cohort.is_dir():
         return f"There is no cohort folder {options.cohort.name}."
     return ""

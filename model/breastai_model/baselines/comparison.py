@@ -14,20 +14,18 @@ Several processes may work in one folder at a time: each system, seed and fold i
 
 from __future__ import annotations
 
-import os
-import platform
 import shutil
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import torch
 from filelock import FileLock, Timeout
 
 from breastai_model.baselines.comparison_plan import splits
 from breastai_model.baselines.comparison_result import SCOPES, SystemResult, scope_answers
 from breastai_model.baselines.system import PieceOver
 from breastai_model.baselines.systems import SYSTEMS
+from breastai_model.training.machine import machine_words
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -131,26 +129,10 @@ class Comparison:
             fold=job.fold,
             seconds=round(fitted.seconds, 2),
             answer_seconds=round(time.monotonic() - started, 2),
-            machine=machine(self.device),
+            machine=machine_words(self.device),
             indices=tuple(int(index) for index in split.test),
             **{str(scope): each for scope, each in answers.items()},
         )
         result.write(self.result_path(job))
         shutil.rmtree(work)
         tell(f"{job.name}: learnt {result.seconds:.0f} s, answered {len(split.test)} patients three times in {result.answer_seconds:.0f} s")
-
-
-def machine(device: str = "cpu") -> str:
-    """Return in words what computes here; no name of a host or a person."""
-    if device == "cuda" and torch.cuda.is_available():
-        return f"{torch.cuda.get_device_name()}, {os.cpu_count()} cores"
-    return f"{_processor()}, {os.cpu_count()} cores, one thread"
-
-
-def _processor() -> str:
-    try:
-        with open("/proc/cpuinfo", encoding="utf-8") as file:  # noqa: PTH123  no path of ours
-            names = [line.split(":", 1)[1].strip() for line in file if line.startswith("model name")]
-    except OSError:
-        names = []
-    return names[0] if names else platform.processor() or platform.machine()

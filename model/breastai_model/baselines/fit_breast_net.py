@@ -37,7 +37,7 @@ class LeftRightCases(CaseFiles):
 
     def __init__(self, cases: CaseFiles) -> None:
         self._cases = cases
-        self.labels, self.groups = cases.labels, cases.groups
+        self.labels, self.groups, self.latents = cases.labels, cases.groups, cases.latents
 
     def __len__(self) -> int:
         return len(self.labels)

@@ -61,14 +61,14 @@ class KnownPatient:
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Located:
-    """A prepared phantom, its lesion on the maps' grids, the same widened by the tolerance, and where there is tissue."""
+    """A prepared phantom, its lesion on the maps' grids, the same widened by each kind of map's tolerance, and where there is tissue."""
 
     prepared: Prepared
     mri: NDArray[np.bool_]
-    mri_near: NDArray[np.bool_]
+    mri_near: Mapping[MapKind, NDArray[np.bool_]]
     body: NDArray[np.bool_]
     us: NDArray[np.bool_]
-    us_near: NDArray[np.bool_]
+    us_near: Mapping[MapKind, NDArray[np.bool_]]
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -84,7 +84,7 @@ class Scores:
 
 def located(patients: Iterable[KnownPatient], recipe: Recipe) -> list[Located]:
     """Return prepared phantoms with their truth on the maps' grids."""
-    half = truth_masks.tolerance(recipe)
+    halves = {kind: truth_masks.tolerance(recipe, kind) for kind in MAP_KINDS}
     found = []
     for patient in patients:
         prepared = prepare(patient.case, recipe)
@@ -95,8 +95,9 @@ def located(patients: Iterable[KnownPatient], recipe: Recipe) -> list[Located]:
         us = np.stack(
             [truth_masks.view_on_grid(view, box, recipe.us_shape) for view, box in zip(patient.views, prepared.us_boxes, strict=True)]
         )
-        near = np.stack([truth_masks.widened(view, half.us) for view in us])
-        found.append(Located(prepared, mri, truth_masks.widened(mri, half.mri), truth_masks.body(prepared), us, near))
+        mri_near = {kind: truth_masks.widened(mri, half.mri) for kind, half in halves.items()}
+        us_near = {kind: np.stack([truth_masks.widened(view, half.us) for view in us]) for kind, half in halves.items()}
+        found.append(Located(prepared, mri, mri_near, truth_masks.body(prepared), us, us_near))
     return found
 
 
@@ -113,32 +114,33 @@ def score_net(net: BreastNet, patients: Sequence[Located], tell: Callable[[], ob
             if values is None:
                 continue
             for kind, each in zip(MAP_KINDS, values, strict=True):
-                for score, value in zip(SCORES, _scores(each.astype(np.float64), patient, stream), strict=True):
+                for score, value in zip(SCORES, _scores(each.astype(np.float64), patient, stream, kind), strict=True):
                     lines.setdefault((stream, kind, score), []).append(value)
         tell()
     return Scores({key: np.array(values) for key, values in lines.items()})
 
 
 def score_pictures(patients: Sequence[Located]) -> Scores:
-    """Return the scores of the plain pictures, under the name of the feature map of each modality's streams."""
+    """Return the scores of the plain pictures for each stream, with the tolerance of each kind of map that they are compared with."""
     lines: dict[tuple[Stream, MapKind, Score], list[float]] = {}
     for patient in patients:
         for stream in STREAMS:
             picture = (
                 truth_masks.early_subtraction(patient.prepared) if stream.startswith("mri") else truth_masks.darkness(patient.prepared)
             )
-            for score, value in zip(SCORES, _scores(picture.astype(np.float64), patient, stream), strict=True):
-                lines.setdefault((stream, "feature", score), []).append(value)
+            for kind in MAP_KINDS:
+                for score, value in zip(SCORES, _scores(picture.astype(np.float64), patient, stream, kind), strict=True):
+                    lines.setdefault((stream, kind, score), []).append(value)
     return Scores({key: np.array(values) for key, values in lines.items()})
 
 
-def _scores(values: NDArray[np.float64], patient: Located, stream: Stream) -> tuple[float, float, float]:
+def _scores(values: NDArray[np.float64], patient: Located, stream: Stream, kind: MapKind) -> tuple[float, float, float]:
     """Return hit, share of energy in the lesion, share in tissue outside it; ultrasound: the mean over the images that show it."""
     if stream.startswith("mri"):
-        return hit(values, patient.mri_near), share(values, patient.mri), share(values, patient.body & ~patient.mri)
+        return hit(values, patient.mri_near[kind]), share(values, patient.mri), share(values, patient.body & ~patient.mri)
     views = [
         (hit(each, near), share(each, mask), share(each, ~mask))
-        for each, near, mask in zip(values, patient.us_near, patient.us, strict=True)
+        for each, near, mask in zip(values, patient.us_near[kind], patient.us, strict=True)
         if mask.any()
     ]
     first, second, third = np.array(views).mean(axis=0)
@@ -212,7 +214,9 @@ def measured_rows(
 
 def tolerance_words(patients: Sequence[Located], recipe: Recipe, spacing_mm: float) -> str:
     """Return the tolerance of the pointing game in millimetres; `spacing_mm` is that of a pixel of the ultrasound images."""
-    return truth_masks.tolerance(recipe).words(patients[0].prepared.us_boxes[0][2] * spacing_mm / recipe.us_shape[0])
+    pixel_mm = patients[0].prepared.us_boxes[0][2] * spacing_mm / recipe.us_shape[0]
+    kinds: dict[str, MapKind] = {"feature map": "feature", "task map": MAP_KINDS[-1]}
+    return "; ".join(f"{words}: {truth_masks.tolerance(recipe, kind).words(pixel_mm)}" for words, kind in kinds.items())
 
 
 def pointing_rows(own: Scores, controls: Mapping[str, Scores], pictures: Scores, note: str) -> list[Row]:
@@ -228,7 +232,7 @@ def pointing_rows(own: Scores, controls: Mapping[str, Scores], pictures: Scores,
             for score, words in (("hit", "maximum in the lesion"), ("share", "share of the energy in the lesion")):
                 # The tops of the controls' intervals: beating their means alone could be chance.
                 against = {name: each.interval(stream, kind, score) for name, each in controls.items()}  # type: ignore[arg-type]
-                against[PLAIN[stream.split("_")[0]]] = pictures.interval(stream, "feature", score)  # type: ignore[arg-type]
+                against[PLAIN[stream.split("_")[0]]] = pictures.interval(stream, kind, score)  # type: ignore[arg-type]
                 bound = max(each.high for each in against.values())
                 told = "; ".join(f"{name} {each.value:.3f}" for name, each in against.items())
                 measured = own.interval(stream, kind, score)  # type: ignore[arg-type]

@@ -15,7 +15,7 @@ from breastai_model.proof.image_pieces import image_pieces
 from breastai_model.proof.latent_pieces import latent_pieces
 from breastai_model.proof.pieces import Bench, Finished, OutOfTime, finished, measure
 from breastai_model.proof.table import HOW_TO_READ, WHAT_IT_IS_NOT, markdown, row_json, summary
-from breastai_model.proof.weights_pieces import weights_pieces
+from breastai_model.proof.weights_pieces import Given, weights_pieces
 from breastai_model.run_folder import replace_file
 
 if TYPE_CHECKING:
@@ -39,16 +39,13 @@ class Wish:
         The small table, at most ten minutes on two processors.
     only
         Names of pieces, or beginnings of them; empty: all.
-    weights, shuffled, cohort
-        A weights file, one trained on shuffled labels as a control of its heatmaps, and a cohort's folder; None: the claims on the
-        phantoms' own trainings.
+    given
+        A weights file with its controls; None: the claims on trainings of the proof's own.
     """
 
     quick: bool = False
     only: tuple[str, ...] = ()
-    weights: Path | None = None
-    shuffled: Path | None = None
-    cohort: Path | None = None
+    given: Given | None = None
 
 
 def pieces_of(wish: Wish) -> list[Piece]:
@@ -59,8 +56,8 @@ def pieces_of(wish: Wish) -> list[Piece]:
     ProofError
         If `only` names no piece.
     """
-    if wish.weights is not None:
-        every = weights_pieces(wish.weights, wish.shuffled, wish.cohort, quick=wish.quick)
+    if wish.given is not None:
+        every = weights_pieces(wish.given, quick=wish.quick)
     else:
         # Images first: their phantoms and trainings are the longest chain.
         every = [*image_pieces(quick=wish.quick), *latent_pieces(quick=wish.quick)]
@@ -176,7 +173,7 @@ def _tell(piece: Piece, result: Finished, say: Callable[[str], None]) -> None:
 
 def _write(wish: Wish, done: Sequence[tuple[Piece, Finished]], folder: Path) -> None:
     parts = [(result.title, f"{result.constants}. Measured in {result.seconds:.0f} s.", result.rows) for _, result in done]
-    heading = "Claims on a weights file" if wish.weights is not None else f"Claims on phantoms{', the quick table' if wish.quick else ''}"
+    heading = "Claims on a weights file" if wish.given is not None else f"Claims on phantoms{', the quick table' if wish.quick else ''}"
     table = markdown(parts, heading)
     everything: dict[str, Any] = {
         "heading": heading,

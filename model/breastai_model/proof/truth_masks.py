@@ -8,13 +8,16 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy import ndimage
 
+from breastai_model.case import MAP_KINDS, MapKind
+from breastai_model.inference.heatmap import ALL_STAGES, FEATURE_STAGES
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from breastai_model.prepare import Box, Prepared
     from breastai_model.recipe import Recipe
 
-FINEST_STAGE = 2
+FINEST_STAGE: dict[MapKind, int] = {kind: (FEATURE_STAGES if kind == "feature" else ALL_STAGES)[0] for kind in MAP_KINDS}
 """Of the stages that a shown map combines."""
 BODY = 0.03
 """Of the prepared signal before contrast: above it is tissue, below it air."""
@@ -36,10 +39,10 @@ class Tolerance:
         return f"tolerance {mri} mm (slice, row, column) in MRI, {self.us[0] * us_mm:.1f} mm in ultrasound"
 
 
-def tolerance(recipe: Recipe) -> Tolerance:
-    """Return half a cell of stage 2; a map's cell of stage s covers 2^(s+1) pixels in the plane."""
-    plane = 2 ** (FINEST_STAGE + 1) // 2
-    depth = recipe.pool_depth_stride * 2 ** (FINEST_STAGE - 1)
+def tolerance(recipe: Recipe, kind: MapKind) -> Tolerance:
+    """Return half a cell of the finest stage of a kind of map; a cell of stage s covers 2^(s+1) pixels in the plane."""
+    plane = 2 ** (FINEST_STAGE[kind] + 1) // 2
+    depth = recipe.pool_depth_stride * 2 ** (FINEST_STAGE[kind] - 1)
     half = (depth // 2, plane, plane)
     spacing = recipe.mri_spacing_mm
     return Tolerance(half, (plane, plane), (depth / 2 * spacing[0], plane * spacing[1], plane * spacing[2]))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +12,6 @@ from safetensors.numpy import load_file, save_file
 from breastai_model.case import TASKS
 from breastai_model.inference.input_checks import input_faults
 from breastai_model.inference.stage_means import read_case
-from breastai_model.phantom.patient import make_patient
 from breastai_model.prepare import collate, prepare
 from breastai_model.proof.pointing import KnownPatient
 from breastai_model.run_folder import replace_file
@@ -28,31 +26,19 @@ if TYPE_CHECKING:
     from breastai_model.proof.pieces import Bench
     from breastai_model.weights import Weights
 
-FRESH_SEED = 600_000_000
-"""Of phantoms that are made on the way, where no cohort is given."""
 PART = 50
 """Phantoms of one file of answers."""
 
 
 @dataclass(frozen=True, slots=True)
 class FreshPhantoms:
-    """Clinic phantoms that the weights never saw: a cohort on the disk, or made on the way."""
+    """The first `count` phantoms of a cohort that the weights never saw."""
 
-    cohort: PhantomCohort | None
+    cohort: PhantomCohort
     count: int
-
-    def words(self) -> str:
-        """Return what they are, in words."""
-        if self.cohort is None:
-            return f"{self.count} clinic phantoms, seeds from {FRESH_SEED}"
-        data = self.cohort.data
-        return f"{self.count} {data.scenario} phantoms, seeds from {data.seed}, law {self.cohort.law_hash[:12]}"
 
     def load(self, index: int) -> tuple[KnownPatient, Labels]:
         """Return one phantom and its answers."""
-        if self.cohort is None:
-            made = make_patient(FRESH_SEED + index)
-            return KnownPatient(made.case, made.truth.lesion, made.truth.views), made.labels
         stored = self.cohort.patient(index)
         return KnownPatient(stored.case, stored.lesion, stored.views), stored.labels
 
@@ -87,8 +73,8 @@ class FreshAnswers:
 def read_answers(weights: Weights, phantoms: FreshPhantoms, bench: Bench) -> FreshAnswers:
     """Return the answers for all phantoms; parts that an earlier call read are taken from the disk. Raises OutOfTime."""
     parts = []
-    told = hashlib.sha256(phantoms.words().encode()).hexdigest()
-    folder = bench.folder / "answers" / f"{weights.sha256[:16]}-{told[:8]}"
+    data = phantoms.cohort.data
+    folder = bench.folder / "answers" / f"{weights.sha256[:16]}-{data.scenario}-{data.seed}-{phantoms.cohort.law_hash[:8]}"
     folder.mkdir(parents=True, exist_ok=True)
     for start in range(0, phantoms.count, PART):
         stop = min(start + PART, phantoms.count)

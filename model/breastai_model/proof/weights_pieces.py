@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -9,21 +10,27 @@ import numpy as np
 
 from breastai_model.calibration import probabilities
 from breastai_model.case import TASKS
-from breastai_model.phantom.cohort import PhantomCohort
-from breastai_model.phantom.scenarios import bayes_auc
+from breastai_model.phantom.cohort import PhantomCohort, write_cohort
+from breastai_model.phantom.latents import LATENT_NAMES
+from breastai_model.phantom.scenarios import law_hash
+from breastai_model.plan import PhantomData
 from breastai_model.proof import pointing, probes
 from breastai_model.proof.intervals import Interval, auc_interval, exact, mean_interval
 from breastai_model.proof.latent_claims import LEAKY, PROBE_GATE
 from breastai_model.proof.pieces import Piece
-from breastai_model.proof.table import Row, at_least, at_most, between, contains
+from breastai_model.proof.table import Expected, Row, at_least, at_most, between, contains
 from breastai_model.proof.weights_answers import FreshPhantoms, read_answers
+from breastai_model.training.bundled import TEST
 from breastai_model.training.conformal import expected_coverage
 from breastai_model.training.intervals import biased_figure, patient_weights
+from breastai_model.training.latent_readout import ASKED
 from breastai_model.training.reliability import weighted_ece
 from breastai_model.weights import read_weights
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from numpy.typing import NDArray
 
     from breastai_model.proof.pieces import Bench
     from breastai_model.proof.weights_answers import FreshAnswers
@@ -32,39 +39,86 @@ if TYPE_CHECKING:
 WAY = 0.9
 """Of the way from 0.5 to the image ceiling that an AUC must have gone."""
 LARGEST_ECE = 0.05
+HELD, LITTLE = 0.7, 0.5
+"""R² of the shared latents that an agnostic feature must hold, and of private ones that it may."""
 MOST_FALSE_ALARMS = 0.05
 POINTED, POINTED_QUICK = 200, 40
+QUICK = PhantomData("clinic", 200, TEST.seed + 500_000)
+"""Other patients than `TEST`, which is for the full table alone."""
+SHARED, MRI_PRIVATE, US_PRIVATE = (ASKED[name] for name in ("fused", "specific_mri", "specific_us"))
 
 
-def weights_pieces(weights: Path, shuffled: Path | None, cohort: Path | None, *, quick: bool) -> list[Piece]:
-    """Return the pieces on a weights file.
+@dataclass(frozen=True, slots=True)
+class Given:
+    """What is judged, and against what.
 
-    Parameters
+    Attributes
     ----------
+    weights
+        A weights file.
     shuffled
-        Weights of the same recipe that were trained on shuffled labels: a control of the heatmaps; None: that control is missing.
+        One of the same recipe that was trained on shuffled labels: a control of the heatmaps; None: that control is missing.
+    leaky
+        One trained without BatchNorm on F^a, adversary and L_C: a control of the probes; None: that control is missing.
     cohort
-        A cohort of fresh phantoms; None: phantoms are made on the way, and the image ceiling is not known.
+        A folder of fresh phantoms; None: one is written below the bench's folder.
     """
-    given = read_weights(weights)
-    stored = None if cohort is None else PhantomCohort(cohort)
-    most = len(stored) if stored is not None else 1000
-    phantoms = FreshPhantoms(stored, min(most, 200) if quick else most)
-    pointed = FreshPhantoms(stored, min(most, POINTED_QUICK if quick else POINTED))
-    known = f"weights {given.sha256[:16]} ({given.name} {given.version})"
-    mixed = "" if shuffled is None else f"; shuffled labels: {read_weights(shuffled).sha256[:16]}"
+
+    weights: Path
+    shuffled: Path | None = None
+    leaky: Path | None = None
+    cohort: Path | None = None
+
+    def phantoms(self, bench: Bench, count: int) -> FreshPhantoms:
+        """Return the first `count` fresh phantoms."""
+        return FreshPhantoms(PhantomCohort(_test_cohort(bench) if self.cohort is None else self.cohort), count)
+
+
+def weights_pieces(given: Given, *, quick: bool) -> list[Piece]:
+    """Return the pieces on a weights file."""
+    judged = read_weights(given.weights)
+    data = (QUICK if quick else TEST) if given.cohort is None else PhantomCohort(given.cohort).data
+    count = min(data.patients, QUICK.patients if quick else TEST.patients)
+    pointed = min(data.patients, POINTED_QUICK if quick else POINTED)
+    known = f"weights {judged.sha256[:16]} ({judged.name} {judged.version})"
+    cohort = f"{data.scenario} phantoms, seeds from {data.seed}, law {law_hash()[:12]}"
+    leaky, mixed = (
+        "" if path is None else f"; {words}: {read_weights(path).sha256[:16]}"
+        for path, words in ((given.leaky, "leaky"), (given.shuffled, "shuffled labels"))
+    )
+    pieces: list[Piece] = []
+    if given.cohort is None:
+        pieces.append(Piece("phantoms", "Fresh phantoms", f"{data.patients} {cohort}", partial(_write_phantoms, data)))
+    after = tuple(piece.name for piece in pieces)
     return [
-        Piece("answers", "Answers on fresh phantoms", f"{known}; {phantoms.words()}", partial(_answer_rows, weights, phantoms)),
-        Piece("pointing", "Heatmaps", f"{known}; {pointed.words()}{mixed}", partial(_pointing, weights, shuffled, pointed)),
+        *pieces,
+        Piece("answers", "Answers on fresh phantoms", f"{known}; {count} {cohort}", partial(_answer_rows, given, count), after),
+        Piece(
+            "features", "What the features hold", f"{known}{leaky}; {count} {cohort}", partial(_feature_rows, given, count), ("answers",)
+        ),
+        Piece("pointing", "Heatmaps", f"{known}{mixed}; {pointed} {cohort}", partial(_pointing, given, pointed), after),
     ]
 
 
-def _answer_rows(path: Path, phantoms: FreshPhantoms, bench: Bench) -> list[Row]:
-    weights = read_weights(path)
-    weights.net.eval()
+def _test_cohort(bench: Bench) -> Path:
+    return bench.folder / "test-cohort"
+
+
+def _write_phantoms(data: PhantomData, bench: Bench) -> list[Row]:
+    """Write the cohort; what an earlier call wrote is kept."""
+
+    def stop_in_time(_done: int, _whole: int) -> None:
+        bench.left_s()
+
+    write_cohort(_test_cohort(bench), data, processes=bench.processes, tell=stop_in_time)
+    return []
+
+
+def _answer_rows(given: Given, count: int, bench: Bench) -> list[Row]:
+    weights, phantoms = read_weights(given.weights), given.phantoms(bench, count)
     said = read_answers(weights, phantoms, bench)
     rows = [row for place, task in enumerate(TASKS) for row in _task_rows(weights, phantoms, said, place, task)]
-    return [*rows, *_feature_rows(said), _alarm_row(said)]
+    return [*rows, _alarm_row(said)]
 
 
 def _task_rows(weights: Weights, phantoms: FreshPhantoms, said: FreshAnswers, place: int, task: str) -> list[Row]:
@@ -72,25 +126,14 @@ def _task_rows(weights: Weights, phantoms: FreshPhantoms, said: FreshAnswers, pl
     labels, odds = said.labels[:, place], said.both[:, place]
     known = labels >= 0
     measured = auc_interval(odds, labels)
-    if phantoms.cohort is None:
-        rows = [
-            Row(
-                f"{task} AUC",
-                "both modalities",
-                None,
-                measured,
-                f"Bayes AUC {bayes_auc('clinic')[TASKS[place]]['both']:.3f}; no cohort given, so no image ceiling",
-            )
-        ]
-    else:
-        bounds = phantoms.cohort.ceilings.task(TASKS[place])
-        image = bounds.outlined.both
-        note = f"Bayes AUC {bounds.bayes.both:.3f}; image ceiling {image}, lesion found in the images {bounds.found.both}"
-        expected = None if image is None else at_least(0.5 + WAY * (image - 0.5))
-        rows = [Row(f"{task} AUC", f"{WAY:g} of the way from 0.5 to the image ceiling", expected, measured, note)]
+    bounds = phantoms.cohort.ceilings.task(TASKS[place])
+    image = bounds.outlined.both
+    note = f"Bayes AUC {bounds.bayes.both:.3f}; image ceiling {_three(image)}, lesion found in the images {_three(bounds.found.both)}"
+    expected = None if image is None else at_least(0.5 + WAY * (image - 0.5))
+    rows = [Row(f"{task} AUC", f"{WAY:g} of the way from 0.5 to the image ceiling", expected, measured, note)]
     rows += [
-        Row(f"{task} AUC, {words}", "one modality alone", None, auc_interval(each[:, place], labels), "")
-        for words, each in (("MRI", said.mri), ("US", said.us))
+        Row(f"{task} AUC, {words}", "one modality alone", None, auc_interval(each[:, place], labels), f"image ceiling {_three(ceiling)}")
+        for words, each, ceiling in (("MRI", said.mri, bounds.outlined.mri), ("US", said.us, bounds.outlined.us))
     ]
     calibration = weights.calibration
     if calibration is None:
@@ -117,13 +160,30 @@ def _task_rows(weights: Weights, phantoms: FreshPhantoms, said: FreshAnswers, pl
     return rows
 
 
-def _feature_rows(said: FreshAnswers) -> list[Row]:
-    """Return the fresh probes."""
+def _three(value: float | None) -> str:
+    return "not measured" if value is None else f"{value:.3f}"
+
+
+def _feature_rows(given: Given, count: int, bench: Bench) -> list[Row]:
+    """Return the fresh probes: leakage with its controls, information content, cross-modal retrieval."""
+    phantoms = given.phantoms(bench, count)
+    said = read_answers(read_weights(given.weights), phantoms, bench)
     note = f"{len(said.labels)} phantoms, split by patient, {probes.REPEATS} repeats"
     agnostic, specific = (said.agnostic_mri, said.agnostic_us), (said.specific_mri, said.specific_us)
-    return [
+    open_control = None
+    if given.leaky is not None:
+        free = read_answers(read_weights(given.leaky), phantoms, bench)
+        open_control = probes.leakage(free.agnostic_mri, free.agnostic_us, "mlp")
+    rows = [
         Row("probe, logistic", "fresh probe names the modality of F^a", None, probes.leakage(*agnostic, "linear"), note),
         Row("probe, MLP(64)", "fresh probe names the modality of F^a", at_most(PROBE_GATE), probes.leakage(*agnostic, "mlp"), note),
+        Row(
+            "control network of the probe",
+            "the same on a network trained without BatchNorm on F^a, adversary and L_C",
+            at_least(LEAKY),
+            open_control,
+            note if given.leaky is not None else "No such network was given.",
+        ),
         Row("positive control of the probe", "the same on F^s", at_least(LEAKY), probes.leakage(*specific, "mlp"), note),
         Row(
             "negative control of the probe",
@@ -135,10 +195,36 @@ def _feature_rows(said: FreshAnswers) -> list[Row]:
         Row(
             "retrieval",
             "F^a_M finds its own patient's F^a_U first",
-            None,
+            at_least(10 / len(said.labels)),
             probes.retrieval(*agnostic),
             f"chance {1 / len(said.labels):.4f}",
         ),
+    ]
+    bench.left_s()
+    latents = phantoms.cohort.latents[:count]
+
+    def held(name: str, says: str, features: NDArray[np.float64], names: tuple[str, ...], expected: Expected | None) -> Row:
+        wanted = latents[:, [LATENT_NAMES.index(each) for each in names]]
+        return Row(
+            name, f"{says}: {', '.join(names)}", expected, probes.explained(features, wanted, "linear"), "R² on held-out patients, ridge"
+        )
+
+    return [
+        *rows,
+        held("F^a_M → s", "the agnostic feature holds the shared latents", said.agnostic_mri, SHARED, at_least(HELD)),
+        held("F^a_U → s", "the agnostic feature holds the shared latents", said.agnostic_us, SHARED, at_least(HELD)),
+        held("F^a_M → p_M", "and little of the private ones", said.agnostic_mri, MRI_PRIVATE, at_most(LITTLE)),
+        held("F^a_U → p_U", "and little of the private ones", said.agnostic_us, US_PRIVATE, at_most(LITTLE)),
+        held("F^s_M → p_M", "the specific feature holds the private latents", said.specific_mri, MRI_PRIVATE, None),
+        held("F^s_U → p_U", "the specific feature holds the private latents", said.specific_us, US_PRIVATE, None),
+        Row(
+            "F^s_M → F^a_M",
+            "a fresh regressor reads the agnostic from the specific feature (equation 1)",
+            None,
+            probes.explained(said.specific_mri, said.agnostic_mri, "linear"),
+            "R² on held-out patients, ridge",
+        ),
+        Row("CKA", "linear alignment of F^s_M and F^a_M, 0 to 1", None, exact(probes.linear_cka(said.specific_mri, said.agnostic_mri)), ""),
     ]
 
 
@@ -149,11 +235,11 @@ def _alarm_row(said: FreshAnswers) -> Row:
     return Row("false alarms", says, at_most(MOST_FALSE_ALARMS), mean_interval(said.outside), "")
 
 
-def _pointing(path: Path, shuffled: Path | None, phantoms: FreshPhantoms, bench: Bench) -> list[Row]:
-    weights = read_weights(path)
-    patients = pointing.located((phantoms.load(index)[0] for index in range(phantoms.count)), weights.recipe)
+def _pointing(given: Given, count: int, bench: Bench) -> list[Row]:
+    weights, phantoms = read_weights(given.weights), given.phantoms(bench, count)
+    patients = pointing.located((phantoms.load(index)[0] for index in range(count)), weights.recipe)
     bench.left_s()
     spacing = phantoms.load(0)[0].case.ultrasound_spacing_mm[0]
     words = pointing.tolerance_words(patients, weights.recipe, 0.0 if spacing is None else spacing[0])
-    mixed = None if shuffled is None else read_weights(shuffled).net
+    mixed = None if given.shuffled is None else read_weights(given.shuffled).net
     return pointing.measured_rows(weights.net, mixed, patients, words, bench.left_s)

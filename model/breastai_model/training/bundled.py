@@ -1,15 +1,23 @@
 """Make the weights that the program ships with, from made-up patients: ``breastai train --bundled --out FOLDER``.
 
 1. *windows*: a clinic cohort is written and prepared. The network sees a window around each lesion (its place is known, the patients are
-   made up) and the same place in the other breast. Convolutions do not depend on the size of their input, and a window costs a
-   fifth of a whole breast.
+   made up), of some patients the same place in the other breast. Convolutions do not depend on the size of their input, and a window
+   costs a sixth of a whole exam.
 2. *whole*: the same patients, whole breasts, as in every prediction. Nothing tells the network where the lesion is.
 3. A second cohort, of other seeds, calibrates: one temperature, threshold and conformal quantile for each task and each set of
-   modalities; half of it gives the in-distribution statistics, the other half their threshold.
+   modalities. Together with some phantoms at the resolution of a scanner (such as the demo patient) it also gives the in-distribution
+   statistics: half of either the statistics, the other half their threshold.
 4. The weights are written with all of that inside, and their SHA-256 beside them.
 
-Both stages train with the recipe `stable`. A third cohort, `TEST`, is never read here: ``breastai prove --weights FILE`` judges on it,
-once. Everything lies below FOLDER and goes on where it was left when started again. Under ``torchrun`` several processes train together.
+Both stages train with the recipe `stable`; beside it the features are asked for the latents that the phantoms were drawn from
+(L_Z, `breastai_model.training.latent_readout`), for a label alone says little of one patient. A third cohort, `TEST`, is never read
+here: ``breastai prove --weights FILE`` judges on it, once. Everything lies below FOLDER and goes on where it was left when started
+again. Under ``torchrun`` several processes train together; phantoms are then best made first (``--only-prepare``), as the other
+processes wait for the first no longer than a few minutes.
+
+``--control`` makes the two networks that the bundled one is judged against, on the same patients: `shuffled` learns from labels dealt
+out anew (what its heatmaps show no label taught it), `leaky` without BatchNorm on F^a, adversary and L_C (what its agnostic features
+hold nothing made agnostic). They are calibrated by nothing and shipped nowhere.
 """
 
 from __future__ import annotations
@@ -18,18 +26,20 @@ import argparse
 import json
 import os
 import time
-from dataclasses import replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 import torch
+from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from breastai_model.inference.in_distribution import fit_distribution
 from breastai_model.inference.stage_means import read_case
 from breastai_model.network.net import BreastNet
 from breastai_model.phantom.cohort import PhantomCohort, write_cohort
 from breastai_model.phantom.parallel import each
+from breastai_model.phantom.patient import make_patient
 from breastai_model.phantom.scenarios import law_hash
 from breastai_model.phantom.stored import read_stored
 from breastai_model.plan import PhantomData, Plan, plan_with
@@ -39,12 +49,12 @@ from breastai_model.run_folder import RunFolder, replace_file
 from breastai_model.training.calibrate import calibrated
 from breastai_model.training.cases import prepare_phantoms
 from breastai_model.training.checkpoint import load_checkpoint
-from breastai_model.training.dataset import CaseFiles
+from breastai_model.training.dataset import CaseFiles, case_arrays
 from breastai_model.training.evaluate import task_metrics
 from breastai_model.training.features import predict_cases
-from breastai_model.training.machine import Machine
+from breastai_model.training.machine import Machine, machine_words
 from breastai_model.training.predictions import FILE_NAME, Predictions
-from breastai_model.training.train import Training, channels_last
+from breastai_model.training.train import Training, TrainingError, channels_last
 from breastai_model.weights import read_weights, save_weights
 
 if TYPE_CHECKING:
@@ -57,48 +67,114 @@ if TYPE_CHECKING:
     from breastai_model.training.features import Absent
 
 NAME, VERSION = "breastai-demonstration", "0.2"
-LEARN_SEED, CALIBRATE_SEED, TEST_SEED = 1_000_000, 2_000_000, 3_000_000
-"""First seeds of the three cohorts; the demo patient and the tests use small ones, so they are new to the model."""
+LEARN_SEED, CALIBRATE_SEED, TEST_SEED, FULL_SIZE_SEED = 1_000_000, 2_000_000, 3_000_000, 4_000_000
+"""First seeds of the cohorts; the demo patient and the tests use small ones, so they are new to the model."""
 TEST = PhantomData("clinic", 1000, TEST_SEED)
+Control = Literal["", "shuffled", "leaky"]
 COVERAGE = 0.9
+WINDOW_HEALTHY, WHOLE_HEALTHY = 0.25, 0.5
+"""Share of the patients whose other breast is seen in each stage."""
 WINDOW = (12, 48, 48)
-"""Slices, rows and columns of the first stage; on a 2 x 2 x 2 last map."""
-LESIONS = "lesions.json"
+"""Slices, rows and columns of the first stage; on a 2 x 2 x 2 last map. A preset whose breasts are smaller shows them whole."""
+LEARN, CALIBRATE, FULL_SIZE, LESIONS = "learn", "calibration", "full-size", "lesions.json"
+"""Below FOLDER: prepared cases to learn from, to calibrate with, at a scanner's resolution; where the first ones' lesions lie."""
 SCOPES: tuple[tuple[str, Absent], ...] = (("both", ""), ("mri", "ultrasound"), ("us", "mri"))
 
 
-def plans(patients: int, window_epochs: int, whole_epochs: int) -> tuple[Plan, Plan]:
-    """Return the plans of the two stages: preset `compact`, losses `stable`.
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What is to be made, and how much of it.
 
-    The forward pass is bfloat16: on a processor made for it a step of the MRI streams takes a third of the time (measured).
+    Attributes
+    ----------
+    patients, calibration, full_size
+        Made-up patients to learn from, to calibrate with, and at a scanner's resolution for the in-distribution statistics.
+    window_epochs, whole_epochs
+        Of the two stages.
+    device
+        "cpu", "cuda" or "mps".
+    preset
+        "compact"; "tiny" to try the command.
+    control
+        "", or which control network is made instead.
     """
-    common: dict[str, Any] = {
-        "data": PhantomData("clinic", patients, LEARN_SEED),
-        "batch_size": 8,
-        "validation_share": 0.06,
-        "precision": "bfloat16",
-        "device": "cpu",
-    }
-    recipe = preset("compact")
-    return (
-        plan_with(NAME, recipe, "stable", epochs=window_epochs, learning_rate=2e-3, **common),
-        plan_with(NAME, recipe, "stable", epochs=whole_epochs, learning_rate=5e-4, **common),
-    )
+
+    patients: int = 3000
+    calibration: int = 400
+    full_size: int = 48
+    window_epochs: int = 10
+    whole_epochs: int = 3
+    device: str = "cpu"
+    preset: str = "compact"
+    control: Control = ""
+
+    def plans(self) -> tuple[Plan, Plan]:
+        """Return the plans of the two stages: losses `stable` with L_Z.
+
+        The forward pass is bfloat16: on a processor made for it a step of the MRI streams takes a third of the time (measured). Three in
+        ten phases and angles are left out: a patient costs less, and is never shown twice in the same way.
+        """
+        common: dict[str, Any] = {
+            "data": PhantomData("clinic", self.patients, LEARN_SEED),
+            "batch_size": 8,
+            "validation_share": 0.05,
+            "precision": "bfloat16" if self.device == "cpu" else "auto",
+            "device": self.device,
+            "drop_view": 0.3,
+        }
+        recipe = preset(self.preset)
+        windows = plan_with(NAME, recipe, "stable", epochs=self.window_epochs, learning_rate=2e-3, **common)
+        whole = plan_with(NAME, recipe, "stable", epochs=self.whole_epochs, learning_rate=1e-3, **common)
+        return (
+            self._controlled(replace(windows, losses=replace(windows.losses, lambda_latents=1.0, warm_up_epochs=3.0))),
+            self._controlled(replace(whole, losses=replace(whole.losses, lambda_latents=0.5, warm_up_epochs=0.0))),
+        )
+
+    def _controlled(self, plan: Plan) -> Plan:
+        if self.control == "shuffled":
+            return replace(plan, losses=replace(plan.losses, lambda_latents=0.0))
+        if self.control == "leaky":
+            losses = replace(plan.losses, adversary="none", compactness="none", lambda_cross_covariance=0.0)
+            return replace(plan, losses=losses, recipe=replace(plan.recipe, agnostic_norm=False))
+        return plan
 
 
-class WindowCases(CaseFiles):
-    """Cases cut to a window around the lesion, which lies anywhere in its middle half; every second one without the other breast.
+class LearningCases(CaseFiles):
+    """Whole cases with their latents, some without the other breast, which costs as much as the affected one and says less.
 
     Parameters
     ----------
     paths
         Case files.
+    latents
+        (case, latent), or None.
+    healthy
+        The share of cases that show the other breast.
+    """
+
+    def __init__(self, paths: Sequence[Path], latents: NDArray[np.float64] | None, healthy: float) -> None:
+        super().__init__(paths, latents)
+        self._healthy = healthy
+
+    def load(self, index: int) -> Prepared:
+        """Return one case, the same each time."""
+        case = super().load(index)
+        present = case.mri_present.copy()
+        present[:, 1] &= np.random.default_rng([LEARN_SEED, index, 1]).random() < self._healthy
+        return replace(case, mri_present=present)
+
+
+class WindowCases(LearningCases):
+    """Cases cut to a window around the lesion, which lies anywhere in its middle half.
+
+    Parameters
+    ----------
     lesions
         (case, 3): slice, row and column of each lesion in the prepared affected breast.
     """
 
-    def __init__(self, paths: Sequence[Path], lesions: NDArray[np.int64]) -> None:
-        super().__init__(paths)
+    def __init__(self, paths: Sequence[Path], latents: NDArray[np.float64] | None, healthy: float, lesions: NDArray[np.int64]) -> None:
+        super().__init__(paths, latents, healthy)
         self._lesions = lesions
 
     def load(self, index: int) -> Prepared:
@@ -107,31 +183,65 @@ class WindowCases(CaseFiles):
         chance = np.random.default_rng([LEARN_SEED, index])
         box = []
         for middle, size, whole in zip(self._lesions[index], WINDOW, case.mri.shape[2:], strict=True):
-            start = int(np.clip(middle - size // 2 + chance.integers(-size // 4, size // 4 + 1), 0, whole - size))
+            start = int(np.clip(middle - size // 2 + chance.integers(-size // 4, size // 4 + 1), 0, max(0, whole - size)))
             box.append(slice(start, start + size))
-        present = case.mri_present.copy()
-        present[:, 1] &= chance.random() < 0.5  # the healthy breast costs as much and says less
-        return replace(case, mri=np.ascontiguousarray(case.mri[:, :, box[0], box[1], box[2]]), mri_present=present)
+        return replace(case, mri=np.ascontiguousarray(case.mri[:, :, box[0], box[1], box[2]]))
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Train, calibrate and write the weights; return the exit code."""
+    usual = Wish()
     parser = argparse.ArgumentParser(prog="breastai train --bundled", description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--out", type=Path, required=True, help="folder for cohorts, checkpoints and runs")
-    parser.add_argument("--patients", type=int, default=3000, help="made-up patients to learn from")
-    parser.add_argument("--calibration", type=int, default=400, help="further ones to calibrate with")
-    parser.add_argument("--window-epochs", type=int, default=16)
-    parser.add_argument("--whole-epochs", type=int, default=2)
+    parser.add_argument("--patients", type=int, default=usual.patients, help="made-up patients to learn from")
+    parser.add_argument("--calibration", type=int, default=usual.calibration, help="further ones to calibrate with")
+    parser.add_argument("--full-size", type=int, default=usual.full_size, help="at a scanner's resolution, for the in-distribution check")
+    parser.add_argument("--window-epochs", type=int, default=usual.window_epochs)
+    parser.add_argument("--whole-epochs", type=int, default=usual.whole_epochs)
+    parser.add_argument("--device", choices=("cpu", "cuda", "mps"), default=usual.device)
+    parser.add_argument("--preset", choices=("compact", "tiny"), default=usual.preset, help="tiny: to try the command")
+    parser.add_argument("--control", choices=get_args(Control)[1:], default="", help="make a control network instead")
     parser.add_argument("--processes", type=int, default=1, help="that make phantoms")
+    parser.add_argument("--only-prepare", action="store_true", help="make all phantoms and stop")
     parser.add_argument("--weights", type=Path, help="folder to put the weights into; without it, OUT")
     options = parser.parse_args(arguments)
     torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
-    stages = plans(options.patients, options.window_epochs, options.whole_epochs)
-    make(options.out, options.weights or options.out, stages, options.calibration, options.processes, _say)
+    wish = Wish(**{each.name: getattr(options, each.name) for each in fields(Wish)})
+    if options.only_prepare:
+        prepare_all(wish, options.out, options.processes, _say)
+    else:
+        make(wish, options.out, options.weights or options.out, options.processes, _say)
     return 0
 
 
-def make(out: Path, weights: Path, stages: tuple[Plan, Plan], calibration: int, processes: int, say: Callable[[str], None]) -> None:
+def prepare_all(wish: Wish, out: Path, processes: int, say: Callable[[str], None]) -> None:
+    """Write and prepare all phantoms that are not there yet.
+
+    Parameters
+    ----------
+    out
+        Folder of the cohorts and the runs.
+    processes
+        That make phantoms.
+    """
+    recipe = preset(wish.preset)
+    learn = PhantomData("clinic", wish.patients, LEARN_SEED)
+    for name, data in ((LEARN, learn), (CALIBRATE, PhantomData("clinic", wish.calibration, CALIBRATE_SEED))):
+        started = time.monotonic()
+        cases = RunFolder(out / name)
+        if len(cases.case_paths()) < data.patients:
+            write_cohort(_cohort(out, name), data, processes=processes)
+            prepare_phantoms(PhantomCohort(_cohort(out, name)), recipe, cases, lambda _done, _whole: None, processes)
+            say(f"{data.patients} phantoms from seed {data.seed} on, prepared in {time.monotonic() - started:.0f} s")
+    write_lesions(out / LESIONS, PhantomCohort(_cohort(out, LEARN)), recipe, processes)
+    fine = RunFolder(out / FULL_SIZE)
+    fine.cases.mkdir(parents=True, exist_ok=True)
+    missing = [number for number in range(1, wish.full_size + 1) if not fine.case_path(number).is_file()]
+    for _ in each(_full_size_case, [(recipe, fine.path, number) for number in missing], processes):
+        pass
+
+
+def make(wish: Wish, out: Path, weights: Path, processes: int, say: Callable[[str], None]) -> None:
     """Do all steps that are not done yet.
 
     Parameters
@@ -140,46 +250,61 @@ def make(out: Path, weights: Path, stages: tuple[Plan, Plan], calibration: int, 
         Folder of the cohorts and the runs.
     weights
         Folder of the weights and their SHA256SUMS.
-    stages
-        The plans of the two stages; a run that was begun with another is refused.
-    calibration
-        How many patients calibrate.
     processes
         That make phantoms.
+
+    Raises
+    ------
+    TrainingError
+        If the folder was begun with other numbers.
     """
-    windows, whole = (RunFolder(out / name) for name in ("windows", "whole"))
+    stages = wish.plans()
+    prefix = f"{wish.control}-" if wish.control else ""
+    windows, whole = (RunFolder(out / f"{prefix}{name}") for name in ("windows", "whole"))
     machine = Machine(stages[0].device, stages[0].precision, say)
     first = machine.place.first
     if first:
-        data = _data(stages[0])
-        _prepare(windows, stages[0], data, processes, say)
-        if not whole.has_plan():
-            whole.create(stages[1], {"cases": []})
-        write_lesions(out / LESIONS, windows, processes)
+        for run, plan in zip((windows, whole), stages, strict=True):
+            _begin(run, plan)
+        prepare_all(wish, out, processes, say)
     machine.wait()
-    paths = windows.case_paths()
-    training = Training(windows, WindowCases(paths, read_lesions(out / LESIONS)), machine=machine)
+    paths = RunFolder(out / LEARN).case_paths()
+    given = PhantomCohort(_cohort(out, LEARN)).latents if stages[0].losses.lambda_latents else None
+    near = WindowCases(paths, given, WINDOW_HEALTHY, read_lesions(out / LESIONS))
+    far = LearningCases(paths, given, WHOLE_HEALTHY)
+    if wish.control == "shuffled":
+        near.labels = far.labels = np.random.default_rng(LEARN_SEED).permutation(near.labels)
+    _train("windows", Training(windows, near, machine=machine), say)
+    machine.wait()
+    _train("whole breasts", Training(whole, far, first=windows.best, machine=machine), say)
+    machine.wait()
+    if first and wish.control:
+        plan = whole.plan()
+        net = BreastNet(plan.recipe)
+        load_checkpoint(whole.best, net)
+        save_weights(out / f"{wish.control}.safetensors", net.eval(), plan.recipe, {"control": wish.control}, wish.control, VERSION)
+    elif first:
+        _write(weights, whole, RunFolder(out / CALIBRATE), RunFolder(out / FULL_SIZE), say)
+
+
+def _train(stage: str, training: Training, say: Callable[[str], None]) -> None:
+    """Train to the plan's last epoch."""
     while training.position.epoch < training.plan.epochs:
         training.train_epoch()
         training.end_epoch()
-        if first:
-            say(f"windows, epoch {training.position.epoch}: {_figures(windows)}")
-    machine.wait()
-    if whole.result() is None:
-        last = Training(whole, CaseFiles(paths), first=windows.best, machine=machine)
-        while last.position.epoch < last.plan.epochs:
-            last.train_epoch()
-            last.end_epoch()
-            if first:
-                say(f"whole breasts, epoch {last.position.epoch}: {_figures(whole)}")
-    machine.wait()
-    if first:
-        fresh = RunFolder(out / "calibration")
-        _prepare(fresh, stages[1], PhantomData("clinic", calibration, CALIBRATE_SEED), processes, say)
-        _write(weights, whole, fresh, say)
+        if training.place.first:
+            say(f"{stage}, epoch {training.position.epoch}: {_figures(training.folder)}")
 
 
-def _write(folder: Path, run: RunFolder, fresh: RunFolder, say: Callable[[str], None]) -> None:
+def _begin(run: RunFolder, plan: Plan) -> None:
+    """Write the plan of a run, or make sure that it is this one."""
+    if not run.has_plan():
+        run.create(plan, {"cases": []})
+    elif run.plan() != plan:
+        raise TrainingError(f"The run {run.path.name} was begun with other numbers: give the same ones, or another --out folder.")
+
+
+def _write(folder: Path, run: RunFolder, fresh: RunFolder, fine: RunFolder, say: Callable[[str], None]) -> None:
     """Calibrate the best network of a run on fresh cases, and write weights and hash into the folder."""
     plan, cases = run.plan(), CaseFiles(fresh.case_paths())
     net = channels_last(BreastNet(plan.recipe))
@@ -188,19 +313,23 @@ def _write(folder: Path, run: RunFolder, fresh: RunFolder, say: Callable[[str], 
     say(f"Reading {len(cases)} patients of the calibration cohort.")
     predictions = _predictions(net, cases)
     predictions.write(fresh.path / FILE_NAME)
-    readings = [read_case(net, cases.load(index)) for index in range(len(cases))]
-    middle = len(readings) // 2
+    readings = [read_case(net, files.load(index)) for files in (cases, CaseFiles(fine.case_paths())) for index in range(len(files))]
+    stages = [RunFolder(run.path.with_name(name)) for name in ("windows", "whole")]
     metrics: dict[str, Any] = {
         "trained_on": "synthetic",
         "phantoms": _data(plan).patients,
         "law": law_hash(),
+        "epochs": {stage.path.name: stage.plan().epochs for stage in stages},
+        "hours": {stage.path.name: round(sum(epoch.seconds for epoch in stage.progress().epochs) / 3600, 2) for stage in stages},
+        "machine": f"{machine_words(plan.device)}; {plan.precision}",
         "best_epoch": state.get("epoch"),
         "calibrated_on": len(cases),
+        "full_size": len(readings) - len(cases),
         # Of the cohort that calibrated: temperatures and thresholds do not change an AUC. The test cohort is judged by `prove`.
         "auc": {scope: task_metrics(predictions.log_odds[scope], cases.labels) for scope in predictions.log_odds},
     }
     target = folder / f"{NAME}.safetensors"
-    calibration, distribution = calibrated(predictions, COVERAGE), fit_distribution(readings[:middle], readings[middle:])
+    calibration, distribution = calibrated(predictions, COVERAGE), fit_distribution(readings[::2], readings[1::2])
     save_weights(target, net, plan.recipe, metrics, NAME, VERSION, calibration=calibration, distribution=distribution)
     sha256 = read_weights(target).sha256
     replace_file(folder / "SHA256SUMS", lambda path: _write_text(path, f"{sha256}  {target.name}\n"))
@@ -208,12 +337,11 @@ def _write(folder: Path, run: RunFolder, fresh: RunFolder, say: Callable[[str], 
     say(f"Wrote {target.name}, {target.stat().st_size / 1e6:.1f} MB, sha256 {sha256}")
 
 
-def write_lesions(path: Path, run: RunFolder, processes: int) -> None:
-    """Write where each lesion of a prepared cohort lies: (case, 3) slice, row and column in the affected breast, as JSON."""
+def write_lesions(path: Path, cohort: PhantomCohort, recipe: Recipe, processes: int) -> None:
+    """Write where each lesion of a cohort lies, prepared by a recipe: (case, 3) slice, row, column in the affected breast, as JSON."""
     if path.is_file():
         return
-    cohort = PhantomCohort(_cohort(run.path))
-    jobs = [(cohort.path(index), cohort.labels[index], run.plan().recipe) for index in range(len(cohort))]
+    jobs = [(cohort.path(index), cohort.labels[index], recipe) for index in range(len(cohort))]
     places = list(each(lesion_place, jobs, processes, ordered=True))
     replace_file(path, lambda temporary: _write_text(temporary, json.dumps(places)))
 
@@ -237,21 +365,19 @@ def lesion_place(job: tuple[Path, NDArray[np.int64], Recipe]) -> list[int]:
     return [int(value) for value in np.clip(np.rint(place), 0, np.array(recipe.mri_shape) - 1)]
 
 
-def _prepare(run: RunFolder, wanted: Plan, data: PhantomData, processes: int, say: Callable[[str], None]) -> None:
-    """Write and prepare a cohort, as far as it is not there yet."""
-    if not run.has_plan():
-        run.create(wanted, {"cases": []})
-    if len(run.case_paths()) < data.patients:
-        started = time.monotonic()
-        write_cohort(_cohort(run.path), data, processes=processes)
-        prepare_phantoms(PhantomCohort(_cohort(run.path)), wanted.recipe, run, run.tell_preparing, processes)
-        say(f"{data.patients} phantoms from seed {data.seed} on, prepared in {time.monotonic() - started:.0f} s")
+def _full_size_case(job: tuple[Recipe, Path, int]) -> None:
+    """Write one case: the recipe, the run's folder, the case's number."""
+    recipe, run, number = job
+    with threadpool_limits(1):
+        made = make_patient(FULL_SIZE_SEED + number - 1, "demo")
+        RunFolder(run).write_case(number, case_arrays(prepare(made.case, recipe), made.labels, number))
 
 
 def _figures(run: RunFolder) -> str:
     epoch = run.progress().epochs[-1]
     answers = ", ".join(f"{task} {value:.2f}" for task, value in epoch.auc.items() if value is not None)
-    return f"learning {epoch.train_loss:.3f}, held out {epoch.validation_loss or 0:.3f}, AUC {answers}; {epoch.seconds:.0f} s"
+    asked = f", latents {epoch.parts['L_Z']:.2f} of 5" if "L_Z" in epoch.parts else ""
+    return f"learning {epoch.train_loss:.3f}{asked}, held out {epoch.validation_loss or 0:.3f}, AUC {answers}; {epoch.seconds:.0f} s"
 
 
 def _data(plan: Plan) -> PhantomData:
@@ -260,8 +386,8 @@ def _data(plan: Plan) -> PhantomData:
     return plan.data
 
 
-def _cohort(folder: Path) -> Path:
-    return folder.with_name(f"{folder.name}-cohort")
+def _cohort(out: Path, name: str) -> Path:
+    return out / f"{name}-cohort"
 
 
 def _predictions(net: BreastNet, cases: CaseFiles) -> Predictions:

@@ -50,6 +50,8 @@ class CaseFiles:
         (case,) int64.
     has_mri, has_us
         (case,) bool: which modalities a case has.
+    latents
+        (case, latent) float64 of made-up patients, for plans that ask for them (`LossPlan.lambda_latents`); else None.
 
     Raises
     ------
@@ -57,8 +59,9 @@ class CaseFiles:
         If a file is damaged; the sentence names the case by its number.
     """
 
-    def __init__(self, paths: Sequence[Path]) -> None:
+    def __init__(self, paths: Sequence[Path], latents: NDArray[np.float64] | None = None) -> None:
         self._paths = tuple(paths)
+        self.latents = latents
         self.labels = np.full((len(paths), len(TASKS)), -1, dtype=np.int64)
         self.groups = np.zeros(len(paths), dtype=np.int64)
         self.has_mri, self.has_us = np.zeros(len(paths), dtype=bool), np.zeros(len(paths), dtype=bool)

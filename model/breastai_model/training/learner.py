@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from breastai_model.plan import Plan
     from breastai_model.recipe import Recipe
     from breastai_model.training.machine import Machine
-    from breastai_model.training.objective import Counts
 
 LARGEST_GRADIENT_NORM = 5.0
 
@@ -52,7 +51,7 @@ class Learner:
     net, objective
         theta and omega; the losses with their memory.
     optimizers
-        "theta": streams, fusion and heads; "omega": the discriminators.
+        "theta": streams, fusion, heads and the read-outs of L_Z; "omega": the discriminators.
     """
 
     def __init__(self, plan: Plan, machine: Machine, labels: Tensor, build: Callable[[Recipe], BreastNet] = BreastNet) -> None:
@@ -63,7 +62,8 @@ class Learner:
         self.net.checkpoint_activations = plan.checkpoint_activations
         self.objective = Objective(plan.losses, plan.recipe.feature_width, machine.group, machine.gather).to(machine.device)
         self.class_weights = inverse_frequency(labels).to(machine.device) if plan.losses.class_weights else None
-        self._theta = [value for name, value in self.net.named_parameters() if not name.startswith("discriminators.")]
+        encoders = [value for name, value in self.net.named_parameters() if not name.startswith("discriminators.")]
+        self._theta = [*encoders, *self.objective.parameters()]
         self._omega = list(self.net.discriminators.parameters())
         self._stepped = False
         self.optimizers = {
@@ -76,7 +76,16 @@ class Learner:
         self.net.train()
 
     def step(
-        self, batch: Batch, labels: Tensor, groups: Tensor, *, rate: float, ramp: float, encoders: bool, micro_batch: int = 0
+        self,
+        batch: Batch,
+        labels: Tensor,
+        groups: Tensor,
+        *,
+        rate: float,
+        ramp: float,
+        encoders: bool,
+        micro_batch: int = 0,
+        latents: Tensor | None = None,
     ) -> dict[str, float] | None:
         """Learn from one batch; return its losses by the names of `objective.PARTS` and "L_g", or None where it was skipped.
 
@@ -95,10 +104,15 @@ class Learner:
             Whether the encoders learn; with `alternate: epoch` the discriminators learn where the encoders do not.
         micro_batch
             Cases that pass the network at once; 0: all.
+        latents
+            (N, latent) of made-up patients, where the plan's L_Z asks for them.
         """
         before = [buffer.clone() for buffer in self.net.buffers()]
         try:
-            parts, passed = self._learn(batch, labels, groups, rate=rate, ramp=ramp, encoders=encoders, micro_batch=micro_batch)
+            for optimizer in self.optimizers.values():
+                for group in optimizer.param_groups:
+                    group["lr"] = rate
+            parts, passed = self._learn(batch, labels, groups, latents, ramp=ramp, encoders=encoders, micro_batch=micro_batch)
         except BaseException:
             self._restore(before)
             raise
@@ -117,12 +131,10 @@ class Learner:
         return {name: float(value) for name, value in parts.items()}
 
     def _learn(
-        self, batch: Batch, labels: Tensor, groups: Tensor, *, rate: float, ramp: float, encoders: bool, micro_batch: int
+        self, batch: Batch, labels: Tensor, groups: Tensor, latents: Tensor | None, *, ramp: float, encoders: bool, micro_batch: int
     ) -> tuple[dict[str, Tensor] | None, list[tuple[Output, Seen]]]:
         for optimizer in self.optimizers.values():
             optimizer.zero_grad(set_to_none=True)
-            for group in optimizer.param_groups:
-                group["lr"] = rate
         self.learning_mode()
         losses = self.plan.losses
         discriminators = losses.adversary != "none" and (losses.alternate == "step" or not encoders)
@@ -143,7 +155,12 @@ class Learner:
                 if at_once:
                     good = self._update("omega", self._omega)
             if encoders:
-                self._add_encoder_loss(parts, output, labels[here], seen, ramp, counts)
+                known = None if latents is None else latents[here]
+                terms = self.objective.encoder_loss(
+                    output, labels[here], self.net.discriminators, seen, ramp, self.class_weights, counts, known
+                )
+                self._backward(terms.total)
+                _add(parts, terms.parts)
             passed.append((_detached(output), seen))
         if discriminators and not at_once:
             good = self._update("omega", self._omega)
@@ -152,11 +169,6 @@ class Learner:
         if good and encoders:
             good = self._update("theta", self._theta)
         return (parts if good else None), passed
-
-    def _add_encoder_loss(self, parts: dict[str, Tensor], output: Output, labels: Tensor, seen: Seen, ramp: float, counts: Counts) -> None:
-        terms = self.objective.encoder_loss(output, labels, self.net.discriminators, seen, ramp, self.class_weights, counts)
-        self._backward(terms.total)
-        _add(parts, terms.parts)
 
     def _backward(self, loss: Tensor) -> None:
         scaled = loss if self.machine.scaler is None else self.machine.scaler.scale(loss)

@@ -11,6 +11,8 @@ of past batches of all. After each step all processes hold the same weights, run
 from __future__ import annotations
 
 import datetime as dt
+import os
+import platform
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -201,3 +203,19 @@ def out_of_memory(error: BaseException) -> bool:
     if isinstance(error, MemoryError | torch.OutOfMemoryError):
         return True
     return isinstance(error, RuntimeError) and ("can't allocate memory" in str(error) or "not enough memory" in str(error))
+
+
+def machine_words(device: str = "cpu") -> str:
+    """Return in words what computes here; no name of a host or a person."""
+    if device == "cuda" and torch.cuda.is_available():
+        return f"{torch.cuda.get_device_name()}, {os.cpu_count()} cores"
+    return f"{_processor()}, {os.cpu_count()} cores, one thread"
+
+
+def _processor() -> str:
+    try:
+        with open("/proc/cpuinfo", encoding="utf-8") as file:  # noqa: PTH123  no path of ours
+            names = [line.split(":", 1)[1].strip() for line in file if line.startswith("model name")]
+    except OSError:
+        names = []
+    return names[0] if names else platform.processor() or platform.machine()

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from breastai_model.training.feature_memory import FeatureMemory
+from breastai_model.training.latent_readout import ASKED, LatentReadout
 from breastai_model.training.losses import (
     Gather,
     Group,
@@ -40,7 +41,7 @@ if TYPE_CHECKING:
     from breastai_model.network.net import Output
     from breastai_model.plan import LossPlan
 
-PARTS = ("L_f", "L_cls", "L_t1", "L_t2", "L_t3", "L_C", "L_mo", "L_M", "L_U", "L_X")
+PARTS = ("L_f", "L_cls", "L_t1", "L_t2", "L_t3", "L_C", "L_mo", "L_M", "L_U", "L_X", "L_Z")
 """The names of `Terms.parts`."""
 
 
@@ -103,12 +104,13 @@ class Terms:
 
 @dataclass(frozen=True, eq=False, slots=True)
 class _Features:
-    """The four features of a batch, (N, d), at least float32."""
+    """The features of a batch, (N, d), at least float32."""
 
     agnostic_mri: Tensor
     agnostic_us: Tensor
     specific_mri: Tensor
     specific_us: Tensor
+    fused: Tensor
 
 
 def warm_up(epoch: float, epochs: float) -> float:
@@ -138,6 +140,7 @@ class Objective(nn.Module):
         self.gather = gather
         self.mri_memory = FeatureMemory(plan.memory, width)
         self.us_memory = FeatureMemory(plan.memory, width)
+        self.readout = LatentReadout(width) if plan.lambda_latents else None
 
     def counts(self, labels: Tensor, seen: Seen, class_weights: Tensor | None = None) -> Counts:
         """Return what a whole batch's sums are divided by, over all processes. Micro-batches of it are given this."""
@@ -173,10 +176,11 @@ class Objective(nn.Module):
         ramp: float,
         class_weights: Tensor | None = None,
         counts: Counts | None = None,
+        latents: Tensor | None = None,
     ) -> Terms:
         """Return equation 14, to be minimised over theta (equation 16).
 
-        L_f = L_cls + lambda_C L_C - ramp lambda1 L_mo - ramp lambda2 (L_M + L_U) + lambda_X L_X. With the adversary
+        L_f = L_cls + lambda_C L_C - ramp lambda1 L_mo - ramp lambda2 (L_M + L_U) + lambda_X L_X + lambda_Z L_Z. With the adversary
         "confusion" the third term is + ramp lambda1 times the cross-entropy to uniform. The discriminators are constants.
 
         Parameters
@@ -189,7 +193,9 @@ class Objective(nn.Module):
             (task, answer), or None.
         counts
             Of the whole batch, where this is a micro-batch of it: the sum over the micro-batches is then the batch's mean, for
-            L_cls, L_mo, L_M and L_U exactly. L_C and L_X see the micro-batch (and their memory), weighted by its share.
+            L_cls, L_mo, L_M, L_U and L_Z exactly. L_C and L_X see the micro-batch (and their memory), weighted by its share.
+        latents
+            (N, latent) of made-up patients, in the order of `LATENT_NAMES`; needed where the plan asks for them.
         """
         plan = self.plan
         with torch.autocast(output.logits.device.type, enabled=False):
@@ -202,13 +208,15 @@ class Objective(nn.Module):
             sums, _ = task_losses(_wide(output.logits), labels, class_weights)
             tasks = divided(self._added(sums), whole.labels)
             zero = tasks.new_zeros(())
-            l_c = l_x = l_mo = l_m = l_u = pull = zero
+            l_c = l_x = l_z = l_mo = l_m = l_u = pull = zero
             if plan.compactness == "laplacian":
                 l_c = self._laplacian(features, seen) * share
             elif plan.compactness == "contrastive":
                 l_c = self._contrastive(features, seen, whole.both)
             if plan.lambda_cross_covariance:
                 l_x = self._cross_covariance(features, seen, here, whole)
+            if self.readout is not None:
+                l_z = self._latents(features, self.readout, latents, seen, whole)
             if plan.adversary != "none":
                 # omega stands still: its numbers enter as constants, whatever asks for their gradients elsewhere
                 frozen = {name: value.detach() for name, value in discriminators.named_parameters()}
@@ -217,9 +225,9 @@ class Objective(nn.Module):
                 pull = -l_mo if plan.adversary == "minimax" else self._mean(confusion(*logits), seen.both, whole.both)
                 l_m, l_u = self._projections(features, discriminators, seen, whole, detach=plan.detach_agnostic, frozen=frozen)
             l_cls = tasks.sum()
-            total = l_cls + plan.lambda_compactness * l_c + plan.lambda_cross_covariance * l_x
+            total = l_cls + plan.lambda_compactness * l_c + plan.lambda_cross_covariance * l_x + plan.lambda_latents * l_z
             total = total + ramp * (plan.lambda_modality * pull - plan.lambda_projection * (l_m + l_u))
-        parts = dict(zip(PARTS, (total, l_cls, *tasks, l_c, l_mo, l_m, l_u, l_x), strict=True))
+        parts = dict(zip(PARTS, (total, l_cls, *tasks, l_c, l_mo, l_m, l_u, l_x, l_z), strict=True))
         return Terms(total, {name: value.detach() for name, value in parts.items()})
 
     def remember(self, output: Output, seen: Seen) -> None:
@@ -319,6 +327,23 @@ class Objective(nn.Module):
             total = total + 0.5 * share * memory.half_full * cross_covariance(*rows, weights, self.group)
         return total
 
+    def _latents(self, features: _Features, readout: LatentReadout, latents: Tensor | None, seen: Seen, whole: Counts) -> Tensor:
+        """Return L_Z: the sum over the features of the mean squared error of their read-outs, each over the patients that have them."""
+        if latents is None:
+            raise ValueError("The plan asks the features for latents, which only made-up patients have.")
+        errors = readout.errors({name: getattr(features, name) for name in ASKED}, latents)
+        who = {
+            "agnostic_mri": (seen.mri, whole.mri),
+            "specific_mri": (seen.mri, whole.mri),
+            "agnostic_us": (seen.us, whole.us),
+            "specific_us": (seen.us, whole.us),
+            "fused": (seen.both, whole.both),
+        }
+        total = features.fused.new_zeros(())
+        for name, error in errors.items():
+            total = total + self._mean(error, *who[name])
+        return total
+
 
 def _wide(values: Tensor) -> Tensor:
     """Return float32 of half-width values; float64 stays."""
@@ -326,7 +351,7 @@ def _wide(values: Tensor) -> Tensor:
 
 
 def _features(output: Output, *, detach: bool = False) -> _Features:
-    features = (output.agnostic_mri, output.agnostic_us, output.specific_mri, output.specific_us)
+    features = (output.agnostic_mri, output.agnostic_us, output.specific_mri, output.specific_us, output.fused)
     return _Features(*(_wide(each.detach() if detach else each) for each in features))
 
 
@@ -336,7 +361,7 @@ def _with_gradients(features: _Features) -> _Features:
     A process whose patients all lack a modality has a constant there; its backward pass would then send fewer messages than the
     others wait for.
     """
-    each = (features.agnostic_mri, features.agnostic_us, features.specific_mri, features.specific_us)
+    each = (features.agnostic_mri, features.agnostic_us, features.specific_mri, features.specific_us, features.fused)
     return _Features(*(value if value.requires_grad else value.detach().clone().requires_grad_() for value in each))
 
 

@@ -112,6 +112,8 @@ class Training:
         self.place = self.machine.place
         if len(self.learning) < self.place.world or len(self.held_out) == 0:
             raise TrainingError("There are too few patients to learn from some and to measure on others.")
+        if self.plan.losses.lambda_latents and self.cases.latents is None:
+            raise TrainingError("The plan's lambda_latents asks for hidden numbers that only made-up patients have: set it to 0.")
         # Bitwise repeatable on a processor. On a graphics card some of the kernels have no such form.
         torch.use_deterministic_algorithms(self.machine.device.type == "cpu")
         # Nothing here reads memory that was not written, and filling all of it first took a seventh of a step (measured).
@@ -296,6 +298,7 @@ class Training:
         """Learn from these cases; return the losses, or None where the batch had to be skipped."""
         place, device = self.position, self.machine.device
         labels, groups = (torch.from_numpy(each[members]).to(device) for each in (self.cases.labels, self.cases.groups))
+        latents = None if self.cases.latents is None else torch.from_numpy(self.cases.latents[members]).to(device)
         while True:
             chance = np.random.default_rng([self.plan.seed, place.epoch, place.batch, 2**31 + self.place.rank])
             torch.manual_seed(int(chance.integers(2**31)))  # dropout
@@ -308,6 +311,7 @@ class Training:
                     ramp=ramp(self.plan, place, self.batches),
                     encoders=encoders,
                     micro_batch=place.micro_batch,
+                    latents=latents,
                 )
                 break
             except (RuntimeError, MemoryError) as error:

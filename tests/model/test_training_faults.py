@@ -106,6 +106,28 @@ def test_a_skipped_batch_leaves_no_trace_in_statistics_and_memory(tmp_path):
     assert all(torch.equal(value, training.learner.objective.state_dict()[name]) for name, value in memory.items())
 
 
+def test_a_step_that_fails_after_the_discriminators_have_learnt_takes_that_back(tmp_path, monkeypatch):
+    """Memory runs out in the encoders' part: the batch is tried again in smaller parts, and the discriminators learn from it once."""
+    training = Training(make_run(tmp_path / "run"))
+    members, batch = training.made_batch(training.learning, 0, 0)
+    labels, groups = (torch.from_numpy(each[members]) for each in (training.cases.labels, training.cases.groups))
+
+    def no_memory(*_, **__):
+        raise MemoryError
+
+    for turn in range(2):  # before Adam has moments, and after
+        before = {name: value.clone() for name, value in training.net.state_dict().items()}
+        steps = [int(each["step"]) for each in training.learner.optimizers["omega"].state.values()]
+        with monkeypatch.context() as patched:
+            patched.setattr(training.learner.objective, "encoder_loss", no_memory)
+            with pytest.raises(MemoryError):
+                training.learner.step(batch, labels, groups, rate=1e-3, ramp=1.0, encoders=True)
+        assert all(torch.equal(value, training.net.state_dict()[name]) for name, value in before.items())
+        assert [int(each["step"]) for each in training.learner.optimizers["omega"].state.values()] == steps
+        assert training.learner.step(batch, labels, groups, rate=1e-3, ramp=1.0, encoders=True) is not None
+        assert {int(each["step"]) for each in training.learner.optimizers["omega"].state.values()} == {turn + 1}
+
+
 @pytest.mark.parametrize(("kills", "epochs"), [(1, 3), pytest.param(10, 5, marks=pytest.mark.long)])
 def test_t1_killed_at_random_moments_it_ends_bit_for_bit_where_an_uninterrupted_run_does(tmp_path, kills, epochs):
     """Checkpoints after every batch here, so that kills fall into writing, learning and measuring."""

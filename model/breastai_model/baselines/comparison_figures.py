@@ -11,6 +11,7 @@ from scipy import stats
 from breastai_model.baselines.comparison_result import SCOPES
 from breastai_model.case import TASKS
 from breastai_model.training.confusion import PROPORTIONS, confusion_counts, confusion_statistics
+from breastai_model.training.consistency import check_pooled
 from breastai_model.training.delong import delong_test
 from breastai_model.training.discrimination import weighted_auc
 from breastai_model.training.figures import WITHIN_ANSWERS
@@ -128,6 +129,11 @@ def system_figures(
     ----------
     labels, groups
         (case, task) and (case,) of all cases of the comparison.
+
+    Raises
+    ------
+    breastai_model.training.consistency.InconsistentFiguresError
+        If a seed's figures cannot come from one confusion matrix.
     """
     truth, patients = labels[answers.indices], groups[answers.indices]
     made: dict[Scope, dict[Task, dict[str, SeedMean | None]]] = {scope: {} for scope in SCOPES}
@@ -138,6 +144,8 @@ def system_figures(
         for scope in SCOPES:
             scores, positive = answers.scores[scope][:, known, place], answers.positive[scope][:, known, place]
             each = [_metrics(own, read, right, weights, plain) for own, read in zip(scores, positive, strict=True)]
+            for values in each:
+                _check(values, float(right.mean()))
             made[scope][task] = {name: _mean(name, [values[name] for values in each]) for name in METRICS}
     return made
 
@@ -181,6 +189,15 @@ def _metrics(
     within, over = (confusion_statistics(confusion_counts(read_positive, labels, each)) for each in (weights, plain))
     shares = {name: (within if name in WITHIN_ANSWERS else over)[name] for name in over}
     return {"auc": (weighted_auc(scores, labels, weights), weights.sum(axis=1)), **shares}
+
+
+def _check(values: Mapping[str, tuple[NDArray[np.float64], NDArray[np.float64]]], prevalence: float) -> None:
+    """Refuse figures of one seed that contradict each other (method vi, error 5). Where one is not defined nothing can be checked."""
+    accuracy, sensitivity, specificity, precision = (
+        float(values[name][0][0]) for name in ("accuracy", "sensitivity", "specificity", "precision")
+    )
+    if np.isfinite([accuracy, sensitivity, specificity]).all():
+        check_pooled(accuracy, sensitivity, specificity, precision if np.isfinite(precision) else None, prevalence)
 
 
 def _mean(name: str, seeds: list[tuple[NDArray[np.float64], NDArray[np.float64]]]) -> SeedMean | None:

@@ -6,15 +6,15 @@ Labels are drawn as y = Bernoulli(sigmoid(b + sum of terms)), so the best answer
 from __future__ import annotations
 
 import hashlib
+import importlib
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, is_dataclass
 from functools import cache
-from typing import TYPE_CHECKING, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 
 from breastai_model.case import TASKS, Labels, Task
-from breastai_model.phantom import kinetics
 from breastai_model.phantom.appearance import APPEARANCE
 from breastai_model.phantom.latents import LABELS_STREAM, LATENT_NAMES, SCOPES, VISIBLE, Scope, stream
 from breastai_model.plan import Scenario
@@ -230,25 +230,41 @@ def bayes_auc(scenario: Scenario, patients: int = 20_000, hidden: int = 64) -> d
     return answer
 
 
+_RENDERING = ("anatomy", "beam", "dce", "kinetics", "layers", "lesion", "patient", "texture", "tissues", "ultrasound", "vessels")
+"""The modules of `breastai_model.phantom` whose constants say what an image looks like."""
+
+
 def law_json() -> str:
-    """Return all effect sizes, noise constants and prevalences as canonical JSON: sorted names, no blanks."""
-    tissues = {name: asdict(value) for name, value in vars(kinetics).items() if isinstance(value, kinetics.Tissue)}
-    lesion = {
-        "ktrans": kinetics.LESION_KTRANS_PER_MIN,
-        "kep": kinetics.LESION_KEP_PER_MIN,
-        "t1": kinetics.LESION_T1_S,
-        "m0": kinetics.LESION_EQUILIBRIUM,
-    }
-    laws = {name: asdict(law) for name, law in SCENARIOS.items()}
+    """Return all effect sizes, noise constants and prevalences as canonical JSON: sorted names, no blanks.
+
+    Beside the laws and `APPEARANCE` these are all constants of the modules that draw the images.
+    """
     everything = {
-        "laws": laws,
+        "laws": {name: asdict(law) for name, law in SCENARIOS.items()},
         "tanh": TANH_STEEPNESS,
         "appearance": asdict(APPEARANCE),
-        "tissues": tissues,
-        "lesion": lesion,
-        "sequence": asdict(kinetics.SEQUENCE),
+        "constants": {name: _constants(name) for name in _RENDERING},
     }
     return json.dumps(everything, sort_keys=True, separators=(",", ":"), allow_nan=False)
+
+
+def _constants(module: str) -> dict[str, Any]:
+    """Return the constants of a module of this package: upper-case names of numbers, texts, and tuples, mappings or records of these."""
+    found = vars(importlib.import_module(f"breastai_model.phantom.{module}"))
+    own = [name for name in found if name.isupper() and name not in ("TYPE_CHECKING", "APPEARANCE", "SCENARIOS")]
+    plain = {name: _plain(found[name]) for name in own}
+    return {name: value for name, value in plain.items() if value is not None}
+
+
+def _plain(value: Any) -> Any:
+    """Return what JSON holds of a constant, None where it is none."""
+    if is_dataclass(value) and not isinstance(value, type):
+        return _plain(asdict(value))
+    if isinstance(value, dict):
+        return {str(key): _plain(each) for key, each in value.items()}
+    if isinstance(value, tuple | list):
+        return [_plain(each) for each in value]
+    return value if isinstance(value, int | float | str) else None
 
 
 def law_hash() -> str:

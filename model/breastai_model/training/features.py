@@ -89,7 +89,8 @@ def log_odds(logits: torch.Tensor) -> torch.Tensor:
 
 
 def _read(net: BreastNet, shown: list[Prepared], device: torch.device) -> list[NDArray[np.float64]]:
-    with torch.inference_mode():
+    # Float32 as everywhere: a graphics card's convolutions would else round to 10 bits (TF32).
+    with torch.inference_mode(), torch.backends.cudnn.flags(benchmark=False, deterministic=True, allow_tf32=False):
         one = _columns(net(collate(shown).to(device)))
         twice = [place for place, case in enumerate(shown) if case.both_orders and case.mri_present.any()]
         if twice:

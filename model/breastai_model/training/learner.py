@@ -9,6 +9,7 @@ discriminators have learnt would take the memory that the parts are to save. Bat
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import torch
@@ -89,8 +90,8 @@ class Learner:
     ) -> dict[str, float] | None:
         """Learn from one batch; return its losses by the names of `objective.PARTS` and "L_g", or None where it was skipped.
 
-        A batch whose loss or gradient is no finite number teaches the encoders nothing and leaves no trace in the running
-        statistics or the memory.
+        A batch that fails (no memory) or whose loss or gradient is no finite number leaves no trace: neither in the encoders, nor in
+        the discriminators, the running statistics or the memory.
 
         Parameters
         ----------
@@ -107,7 +108,7 @@ class Learner:
         latents
             (N, latent) of made-up patients, where the plan's L_Z asks for them.
         """
-        before = [buffer.clone() for buffer in self.net.buffers()]
+        before = self._before()
         try:
             for optimizer in self.optimizers.values():
                 for group in optimizer.param_groups:
@@ -191,10 +192,31 @@ class Learner:
             optimizer.step()
         return scaler is not None or bool(norm.isfinite())
 
-    def _restore(self, before: list[Tensor]) -> None:
+    def _before(self) -> _Before:
+        """Return a copy of what a step changes before it is known to be good: running statistics and discriminators."""
+        optimizer = self.optimizers["omega"]
+        moments = [{name: value.clone() for name, value in optimizer.state.get(each, {}).items()} for each in self._omega]
+        return _Before([buffer.clone() for buffer in self.net.buffers()], [each.detach().clone() for each in self._omega], moments)
+
+    def _restore(self, before: _Before) -> None:
+        state = self.optimizers["omega"].state
         with torch.no_grad():
-            for buffer, value in zip(self.net.buffers(), before, strict=True):
+            for buffer, value in zip(self.net.buffers(), before.buffers, strict=True):
                 buffer.copy_(value)
+            for parameter, value, moments in zip(self._omega, before.omega, before.moments, strict=True):
+                parameter.copy_(value)
+                state.pop(parameter, None)
+                if moments:
+                    state[parameter] = moments
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class _Before:
+    """Buffers of the network; discriminators and Adam's moments of each."""
+
+    buffers: list[Tensor]
+    omega: list[Tensor]
+    moments: list[dict[str, Tensor]]
 
 
 def channels_last(net: BreastNet) -> BreastNet:

@@ -171,7 +171,7 @@ def _assessment(assessment: Assessment, study: Study, choices: Choices) -> dict[
             "missing": _missing(assessment),
             "notes": list(inputs.notes),
         },
-        "energy_share": {stream: round(float(share), 6) for stream, share in prediction.heatmaps.energy_share.items()},
+        "energy_share": None if hidden else {stream: round(float(share), 6) for stream, share in prediction.heatmaps.energy_share.items()},
         "contributions": _contributions(assessment, hidden),
         "provenance": {
             "model": assessment.model_name,

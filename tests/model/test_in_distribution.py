@@ -83,6 +83,13 @@ def test_each_modality_alone_is_judged_too(predictor: Predictor, phantoms: dict[
         assert predictor.predict(part, maps="none").distribution.inside
 
 
+def test_with_the_side_unknown_the_nearer_order_of_the_breasts_is_judged(predictor: Predictor, phantoms: dict[int, Case]) -> None:
+    case = phantoms[FRESH[1]]
+    unknown, left, right = (predictor.predict(replace(case, side=side), maps="none").distribution for side in (None, "left", "right"))
+    assert left.distance != right.distance
+    assert unknown.distance == pytest.approx(min(left.distance, right.distance))
+
+
 def test_maps_or_not_the_verdict_is_the_same(predictor: Predictor, phantoms: dict[int, Case]) -> None:
     case = phantoms[FRESH[1]]
     distances = [predictor.predict(case, maps=depth).distribution.distance for depth in ("all", "last", "none")]

@@ -61,12 +61,14 @@ def test_outside_the_numbers_are_withheld_even_of_weights_that_learnt_from_patie
         assert found["in_distribution"]["distance"] == 4.7
         assert all(found["predictions"][task]["probability"] is None for task in TASKS)
         assert found["contributions"] is None
+        assert found["energy_share"] is None
         assert OUTSIDE_SENTENCE in text
         assert REASON in text
         assert "0.68" not in text + json.dumps(found)
         assert "+1.00" not in text
         session.choose(show_numbers=True)
         assert answer(session)["predictions"]["high_grade"]["probability"] == 0.68
+        assert sum(answer(session)["energy_share"].values()) == pytest.approx(1.0, abs=1e-3)
         assert "0.68" in report_text(session)
         assert REASON in report_text(session)
 

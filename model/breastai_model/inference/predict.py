@@ -176,18 +176,18 @@ class Predictor:
         say = tell if tell is not None else _silent
         prepared = self._prepared(case, say)
         try:
-            odds, found, reading = self._read(prepared, say, maps)
+            odds, found, readings = self._read(prepared, say, maps)
         except RuntimeError as error:
             if self.device == "cpu":
                 raise
             self._fall_back(error)
             say(0.15, "Reading the images on the CPU")
-            odds, found, reading = self._read(prepared, say, maps)
+            odds, found, readings = self._read(prepared, say, maps)
         say(0.95, "Placing the heatmaps")
         scope = _scope(prepared)
         lymph_node, grade, ki67 = (self._answer(scope, task, odds) for task in range(len(TASKS)))
         heatmaps = put_back(prepared, found) if found is not None else _no_maps()
-        verdict = self._verdict(case, prepared, reading)
+        verdict = self._verdict(case, prepared, readings)
         say(1.0, "Done")
         return Prediction(
             lymph_node_metastasis=lymph_node,
@@ -245,8 +245,8 @@ class Predictor:
     def _uses_fast(self, maps: MapDepth) -> bool:
         return self._fast is not None and maps in self._fast_maps and self.device == "cpu"
 
-    def _read(self, prepared: Prepared, say: Tell, maps: MapDepth) -> tuple[torch.Tensor, StreamMaps | None, Reading]:
-        """Return the log-odds of each order of the breasts (1 or 2, task), the maps, and what the check needs of the first."""
+    def _read(self, prepared: Prepared, say: Tell, maps: MapDepth) -> tuple[torch.Tensor, StreamMaps | None, list[Reading]]:
+        """Return the log-odds of each order of the breasts (1 or 2, task), the maps, and what the check needs of each order."""
         orders = [prepared, prepared.swapped()] if prepared.both_orders else [prepared]
         net = self._engine(maps)[0]
         odds, found, readings = [], [], []
@@ -267,7 +267,7 @@ class Predictor:
             if streams is not None:
                 found.append(streams)
         whole = None if not found else found[0] if len(found) == 1 else averaged(found[0], found[1])
-        return torch.stack(odds), whole, readings[0]
+        return torch.stack(odds), whole, readings
 
     def _pass(
         self, net: BreastNet, order: Prepared, maps: MapDepth, means: StageMeans, tell: Callable[[float], None]
@@ -313,10 +313,15 @@ class Predictor:
             calibrated=True,
         )
 
-    def _verdict(self, case: Case, prepared: Prepared, reading: Reading) -> InDistribution | None:
+    def _verdict(self, case: Case, prepared: Prepared, readings: list[Reading]) -> InDistribution | None:
+        """Return whether the case is like what the model has seen; None where nothing is known of that and nothing is wrong.
+
+        With the side unknown one of the two orders shows the healthy breast as the affected one, which no case of the training did: the
+        nearer order counts, so that the verdict does not depend on which breast stands first.
+        """
         faults = input_faults(case, prepared)
         if self.distribution is not None:
-            return self.distribution.judge(reading, faults)
+            return min((self.distribution.judge(reading, faults) for reading in readings), key=lambda verdict: verdict.distance or 0.0)
         return InDistribution(inside=False, distance=None, threshold=1.0, reasons=faults) if faults else None
 
 

@@ -17,6 +17,7 @@ from breastai_model.recipe import preset
 from breastai_model.run_folder import RunFolder
 from breastai_model.training import bundled
 from breastai_model.training.dataset import CaseFiles
+from breastai_model.training.lesion_window import lesion_place
 from breastai_model.training.train import TrainingError
 from breastai_model.weights import read_weights
 
@@ -83,12 +84,19 @@ def test_the_control_networks_differ_in_what_they_control(made: Path) -> None:
     assert parts["leaky-"]["L_C"] == 0 < parts["shuffled-"]["L_C"]
 
 
+def place_of(cohort: PhantomCohort, index: int) -> list[int]:
+    stored, recipe = cohort.patient(index), preset("compact")
+    affine = prepare(stored.case, recipe).mri_affine
+    assert affine is not None
+    return lesion_place(stored.lesion_mm, stored.side, affine, recipe.mri_shape)
+
+
 def test_a_window_shows_the_lesion_where_it_lies(made: Path) -> None:
     """On a finer grid than the tiny one, so that the window is smaller than the breast."""
     cohort, recipe = PhantomCohort(made / "learn-cohort"), preset("compact")
     run = RunFolder(made / "fine")
     bundled.prepare_phantoms(cohort, recipe, run, lambda _done, _all: None, 1)
-    lesions = np.array([bundled.lesion_place((cohort.path(index), cohort.labels[index], recipe)) for index in range(3)])
+    lesions = np.array([place_of(cohort, index) for index in range(3)])
     cases = bundled.WindowCases(run.case_paths()[:3], cohort.latents, 1.0, lesions)
     for index in range(3):
         window, stored = cases.load(index), cohort.patient(index)

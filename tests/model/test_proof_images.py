@@ -52,7 +52,7 @@ def cases(tmp_path_factory: pytest.TempPathFactory) -> CaseFiles:
 
 
 def test_scenarios_share_images_and_differ_in_labels():
-    cohort = ImageCohort("clinic", 600, 10_000, RECIPE)
+    cohort = ImageCohort("clinic", 600, 10_000, RECIPE, RECIPE.mri_shape)
     latents = np.array([draw_latents(seed).values for seed in range(10_000, 10_600)])
     slope, size = (latents[:, LATENT_NAMES.index(name)] for name in ("slope", "size"))
     shared, private = labels_of(cohort, of_scenario("S1")), labels_of(cohort, of_scenario("S2"))
@@ -63,7 +63,7 @@ def test_scenarios_share_images_and_differ_in_labels():
 
 
 def test_phantoms_are_written_once_and_gone_on_with(tmp_path: Path):
-    cohort = ImageCohort("S7", 2, 77, RECIPE)
+    cohort = ImageCohort("S7", 2, 77, RECIPE, RECIPE.mri_shape)
     with pytest.raises(OutOfTime):
         write_cases(cohort, range(1, 3), bench(tmp_path, -1))
     write_cases(cohort, range(1, 2), bench(tmp_path))

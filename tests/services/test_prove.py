@@ -61,7 +61,9 @@ def test_when_time_is_over_the_rest_is_named(tmp_path: Path, capsys: pytest.Capt
         (("--only", "nonsense"), "There is no claim 'nonsense'; there are phantoms-clinic-learn-1,"),
         (("--minutes", "0"), "--minutes takes a number above 0"),
         (("--weights", "nowhere.safetensors"), "There is no weights file nowhere.safetensors"),
-        (("--cohort", "."), "--cohort, --shuffled and --leaky go with --weights."),
+        (("--quick", "--cohort", "."), "--cohort, --shuffled and --leaky go with --weights or with the full table."),
+        (("--cohort", "."), "holds no whole cohort of made-up patients"),
+        (("--weights", __file__), "not a valid safetensors file"),
     ],
 )
 def test_wrong_options_are_one_sentence(arguments: tuple[str, ...], sentence: str, capsys: pytest.CaptureFixture[str]):

@@ -7,6 +7,9 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from breastai_gui.resource import resource
+from breastai_gui.services.models import BUNDLED
+
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Callable
@@ -29,14 +32,12 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     prove.add_argument("--out", type=Path, metavar="FOLDER", help="for cohorts, trainings, table.md, result.json (below the runs)")
     prove.add_argument("--minutes", type=float, default=30.0, metavar="M", help="stop after so many minutes (30)")
     prove.add_argument("--only", default="", metavar="CLAIM,...", help="these pieces alone, by name or by its beginning")
-    prove.add_argument("--weights", type=Path, metavar="FILE", help="judge this weights file instead")
     prove.add_argument(
-        "--shuffled", type=Path, metavar="FILE", help="with --weights: the same trained on shuffled labels, a control of its maps"
+        "--weights", type=Path, metavar="FILE", help="judge this weights file alone (the full table ends with the bundled one)"
     )
-    prove.add_argument(
-        "--leaky", type=Path, metavar="FILE", help="with --weights: the same without what makes features agnostic, a control of the probes"
-    )
-    prove.add_argument("--cohort", type=Path, metavar="FOLDER", help="with --weights: other phantoms that it never saw (1,000 are made)")
+    prove.add_argument("--shuffled", type=Path, metavar="FILE", help="the same trained on shuffled labels, a control of the weights' maps")
+    prove.add_argument("--leaky", type=Path, metavar="FILE", help="the same without what makes features agnostic, a control of the probes")
+    prove.add_argument("--cohort", type=Path, metavar="FOLDER", help="other phantoms that it never saw (1,000 are made)")
     prove.add_argument("--processes", type=int, default=0, metavar="N", help="pieces at a time (as many as processors, at most 2)")
 
 
@@ -48,14 +49,19 @@ def run(options: argparse.Namespace, places: Places, say: Callable[[str], None])
         return 2
     # Before torch and numpy are loaded: threads of several processes would wait for each other.
     os.environ.setdefault("OMP_NUM_THREADS", "1")
+    from breastai_model.phantom.stored import CohortError
     from breastai_model.proof.prove import ProofError, Wish, pieces_of, prove
     from breastai_model.proof.weights_pieces import Given
+    from breastai_model.weights import WeightsError
 
-    given = None if options.weights is None else Given(options.weights, options.shuffled, options.leaky, options.cohort)
-    wish = Wish(options.quick, tuple(name for name in options.only.split(",") if name), given)
+    judged = options.weights
+    if judged is None and not options.quick:
+        judged = resource("weights") / BUNDLED
+    given = None if judged is None else Given(judged, options.shuffled, options.leaky, options.cohort)
+    wish = Wish(options.quick, tuple(name for name in options.only.split(",") if name), given, options.weights is not None)
     try:
         pieces_of(wish)
-    except ProofError as error:
+    except (ProofError, CohortError, WeightsError) as error:
         print(f"breastai: {error}", file=sys.stderr)  # noqa: T201
         return 2
     kind = "weights" if options.weights else "quick" if options.quick else "full"
@@ -71,8 +77,8 @@ def _complaint(options: argparse.Namespace) -> str:
     for file in (options.weights, options.shuffled, options.leaky):
         if file is not None and not file.is_file():
             return f"There is no weights file {file.name}."
-    if options.weights is None and any(each is not None for each in (options.cohort, options.shuffled, options.leaky)):
-        return "--cohort, --shuffled and --leaky go with --weights."
+    if options.quick and options.weights is None and any(each is not None for each in (options.cohort, options.shuffled, options.leaky)):
+        return "--cohort, --shuffled and --leaky go with --weights or with the full table."
     if options.cohort is not None and not options.cohort.is_dir():
         return f"There is no cohort folder {options.cohort.name}."
     return ""

@@ -6,7 +6,7 @@ S1 to S5 differ in their labels alone: one set of images serves them all, with t
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -18,6 +18,7 @@ from breastai_model.phantom.scenarios import SCENARIOS, draw_labels, law_hash
 from breastai_model.prepare import prepare
 from breastai_model.run_folder import RunFolder
 from breastai_model.training.dataset import CaseFiles, case_arrays
+from breastai_model.training.lesion_window import lesion_place, window
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -36,16 +37,20 @@ NOBODY = Labels(None, None, None)
 
 @dataclass(frozen=True, slots=True)
 class ImageCohort:
-    """Phantoms of the seeds `seed` to `seed + patients - 1`, with the images of that scenario, prepared by that recipe."""
+    """Phantoms of the seeds `seed` to `seed + patients - 1`, with the images of that scenario, prepared by that recipe.
+
+    The MRI is a window of `recipe.mri_shape` around the lesion, cut out of breasts of the shape `whole`.
+    """
 
     images: Scenario
     patients: int
     seed: int
     recipe: Recipe
+    whole: tuple[int, int, int]
 
     def folder(self, bench: Path) -> Path:
         """Return where its cases stand."""
-        prepared = hashlib.sha256(self.recipe.to_json().encode()).hexdigest()
+        prepared = hashlib.sha256(f"{self.recipe.to_json()} {self.whole}".encode()).hexdigest()
         return bench / "cohorts" / f"{self.images}-{self.seed}-{law_hash()[:8]}-{prepared[:8]}"
 
     def words(self) -> str:
@@ -66,7 +71,12 @@ def write_cases(cohort: ImageCohort, numbers: range, bench: Bench) -> None:
         if not run.case_path(number).is_file():
             bench.left_s()
             patient = make_patient(cohort.seed + number - 1, "model", cohort.images)
-            run.write_case(number, case_arrays(prepare(patient.case, cohort.recipe), NOBODY, number))
+            whole = prepare(patient.case, replace(cohort.recipe, mri_shape=cohort.whole))
+            if whole.mri_affine is None:
+                raise AssertionError("A phantom has MRI.")
+            place = lesion_place(patient.truth.lesion_mm, patient.truth.side, whole.mri_affine, cohort.whole)
+            cut = window(whole, place, cohort.recipe.mri_shape, np.random.default_rng([cohort.seed, number]))
+            run.write_case(number, case_arrays(cut, NOBODY, number))
 
 
 def read_cases(cohort: ImageCohort, bench: Bench, sources: tuple[Source, Source, Source]) -> CaseFiles:

@@ -40,12 +40,15 @@ class Wish:
     only
         Names of pieces, or beginnings of them; empty: all.
     given
-        A weights file with its controls; None: the claims on trainings of the proof's own.
+        A weights file with its controls, or None.
+    weights_alone
+        Whether only that file is judged, and not the method on trainings of the proof's own.
     """
 
     quick: bool = False
     only: tuple[str, ...] = ()
     given: Given | None = None
+    weights_alone: bool = False
 
 
 def pieces_of(wish: Wish) -> list[Piece]:
@@ -56,11 +59,12 @@ def pieces_of(wish: Wish) -> list[Piece]:
     ProofError
         If `only` names no piece.
     """
-    if wish.given is not None:
-        every = weights_pieces(wish.given, quick=wish.quick)
-    else:
+    every: list[Piece] = []
+    if wish.given is None or not wish.weights_alone:
         # Images first: their phantoms and trainings are the longest chain.
-        every = [*image_pieces(quick=wish.quick), *latent_pieces(quick=wish.quick)]
+        every += [*image_pieces(quick=wish.quick), *latent_pieces(quick=wish.quick)]
+    if wish.given is not None:
+        every += weights_pieces(wish.given, quick=wish.quick)
     if not wish.only:
         return every
     for start in wish.only:
@@ -173,7 +177,7 @@ def _tell(piece: Piece, result: Finished, say: Callable[[str], None]) -> None:
 
 def _write(wish: Wish, done: Sequence[tuple[Piece, Finished]], folder: Path) -> None:
     parts = [(result.title, f"{result.constants}. Measured in {result.seconds:.0f} s.", result.rows) for _, result in done]
-    heading = "Claims on a weights file" if wish.given is not None else f"Claims on phantoms{', the quick table' if wish.quick else ''}"
+    heading = "Claims on a weights file" if wish.weights_alone else f"Claims on phantoms{', the quick table' if wish.quick else ''}"
     table = markdown(parts, heading)
     everything: dict[str, Any] = {
         "heading": heading,

@@ -52,6 +52,7 @@ from breastai_model.training.checkpoint import load_checkpoint
 from breastai_model.training.dataset import CaseFiles, case_arrays
 from breastai_model.training.evaluate import task_metrics
 from breastai_model.training.features import predict_cases
+from breastai_model.training.lesion_window import lesion_place, window
 from breastai_model.training.machine import Machine, machine_words
 from breastai_model.training.predictions import FILE_NAME, Predictions
 from breastai_model.training.train import Training, TrainingError, channels_last
@@ -165,7 +166,7 @@ class LearningCases(CaseFiles):
 
 
 class WindowCases(LearningCases):
-    """Cases cut to a window around the lesion, which lies anywhere in its middle half.
+    """Cases cut to a window around the lesion (`breastai_model.training.lesion_window`).
 
     Parameters
     ----------
@@ -179,13 +180,7 @@ class WindowCases(LearningCases):
 
     def load(self, index: int) -> Prepared:
         """Return the window of one case, the same one each time."""
-        case = super().load(index)
-        chance = np.random.default_rng([LEARN_SEED, index])
-        box = []
-        for middle, size, whole in zip(self._lesions[index], WINDOW, case.mri.shape[2:], strict=True):
-            start = int(np.clip(middle - size // 2 + chance.integers(-size // 4, size // 4 + 1), 0, max(0, whole - size)))
-            box.append(slice(start, start + size))
-        return replace(case, mri=np.ascontiguousarray(case.mri[:, :, box[0], box[1], box[2]]))
+        return window(super().load(index), self._lesions[index], WINDOW, np.random.default_rng([LEARN_SEED, index]))
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -342,7 +337,7 @@ def write_lesions(path: Path, cohort: PhantomCohort, recipe: Recipe, processes: 
     if path.is_file():
         return
     jobs = [(cohort.path(index), cohort.labels[index], recipe) for index in range(len(cohort))]
-    places = list(each(lesion_place, jobs, processes, ordered=True))
+    places = list(each(_lesion_place, jobs, processes, ordered=True))
     replace_file(path, lambda temporary: _write_text(temporary, json.dumps(places)))
 
 
@@ -351,18 +346,14 @@ def read_lesions(path: Path) -> NDArray[np.int64]:
     return np.array(json.loads(path.read_text("utf-8")), dtype=np.int64)
 
 
-def lesion_place(job: tuple[Path, NDArray[np.int64], Recipe]) -> list[int]:
-    """Return (slice, row, column) of the lesion in the affected breast of a stored phantom, prepared by that recipe."""
+def _lesion_place(job: tuple[Path, NDArray[np.int64], Recipe]) -> list[int]:
+    """Return slice, row and column of the lesion in the affected breast of a stored phantom, prepared by that recipe."""
     path, answers, recipe = job
     patient = read_stored(path, answers)
     affine = prepare(replace(patient.case, ultrasound=(), ultrasound_spacing_mm=(), angles_deg=()), recipe).mri_affine
     if affine is None:
         raise ValueError("A phantom has MRI.")
-    place = np.linalg.solve(affine, [*patient.lesion_mm, 1.0])[:3]
-    half = recipe.mri_shape[2]
-    # Columns of a breast run from medial to lateral; the left one is the second half of the whole grid.
-    place[2] = place[2] - half if patient.side == "left" else half - 1 - place[2]
-    return [int(value) for value in np.clip(np.rint(place), 0, np.array(recipe.mri_shape) - 1)]
+    return lesion_place(patient.lesion_mm, patient.side, affine, recipe.mri_shape)
 
 
 def _full_size_case(job: tuple[Recipe, Path, int]) -> None:

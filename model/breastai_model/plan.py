@@ -227,9 +227,13 @@ class Plan:
 
 
 def with_losses(recipe: Recipe, name: Literal["stable", "faithful", "supervised"]) -> Recipe:
-    """Return the recipe with what the named losses ask of the network: head, normalisation, order of sides, dropout of modalities."""
+    """Return the recipe with what the named losses ask of the network: head, normalisation, order of sides, dropout of modalities.
+
+    `faithful` also takes plain means over the views, as the text says no more.
+    """
     if name == "faithful":
-        return replace(recipe, losses=name, head="linear", agnostic_norm=False, side_order="left_right", modality_dropout=False)
+        recipe = replace(recipe, head="linear", specific_views="mean", modality_dropout=False)
+        return replace(recipe, losses=name, agnostic_norm=False, side_order="left_right")
     return replace(recipe, losses=name, head="hidden", agnostic_norm=True, side_order="affected", modality_dropout=True)
 
 

@@ -90,6 +90,11 @@ class Recipe:
         k of section ii (a), self included.
     head_inputs
         "specific": [F^a, F^s_M, F^s_U]; "full": also F^a_M and F^a_U.
+    specific_views
+        How the specific features of the views become one: "mean", over phases and over angles; "moments": beside the mean the MRI's
+        trend over the phases after contrast and the ultrasound's standard deviation over the angles, merged by a linear map. A mean
+        over phases is the same for a rising and a falling curve. In the layout "channels" all views enter together, so there is
+        nothing to merge.
     head
         "linear": Linear to 2 (`faithful`); "hidden": Linear, ReLU, dropout, Linear (`stable`).
     dropout
@@ -134,6 +139,7 @@ class Recipe:
     aff_scale: float
     affinity_neighbours: int
     head_inputs: Literal["specific", "full"]
+    specific_views: Literal["mean", "moments"]
     head: Literal["linear", "hidden"]
     dropout: float
     agnostic_norm: bool
@@ -237,6 +243,7 @@ _PAPER = Recipe(
     aff_scale=1.0,
     affinity_neighbours=5,
     head_inputs="specific",
+    specific_views="mean",
     head="hidden",
     dropout=0.3,
     agnostic_norm=True,
@@ -255,6 +262,7 @@ _COMPACT = replace(
     mri_shape=(24, 64, 80),  # 128 mm from front to back leave the heart out, 160 mm from the midline hold a breast (README, Decisions)
     mri_spacing_mm=(6.0, 2.0, 2.0),
     subtraction=True,
+    specific_views="moments",
     us_shape=(128, 128),
     width=16,
     depths=(1, 1, 1, 1),

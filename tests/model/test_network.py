@@ -82,17 +82,17 @@ def test_paper_channels_total() -> None:
 
 
 def test_compact_and_tiny_totals() -> None:
-    """The designed counts of the parts; the second channel of the MRI stem is counted below."""
-    compact = built("compact", subtraction=False)
+    """The designed counts of the parts; the second channel of the MRI stem and the merge of the views' moments are counted below."""
+    compact = built("compact", subtraction=False, specific_views="mean")
     assert round(table_total(compact), 2) == 3.82
     assert [round(count(block) / 1e3, 1) for block in compact.mmaff.blocks] == [74.2, 121.2, 475.5]
     assert round((count(compact.mri.agnostic) + count(compact.mri.agnostic_reduce)) / 1e6, 3) == 0.950
     assert round((count(compact.us.agnostic) + count(compact.us.agnostic_reduce)) / 1e6, 3) == 0.563
-    assert round((count(built("compact", head="hidden", subtraction=False).heads) - count(compact.heads)) / 1e6, 3) == 0.146
+    assert round((count(built("compact", head="hidden").heads) - count(compact.heads)) / 1e6, 3) == 0.146
     channels = built("compact", layout="channels", subtraction=False)
     extra = sum(count(streams.agnostic_reduce) - 512 * 128 for streams in (channels.mri, channels.us))
     assert round(table_total(channels) - extra / 1e6, 2) == 3.83
-    assert round(table_total(built("tiny", subtraction=False)), 2) == 0.95
+    assert round(table_total(built("tiny", subtraction=False, specific_views="mean")), 2) == 0.95
 
 
 def all_of(output: Output) -> torch.Tensor:
@@ -107,6 +107,13 @@ def test_the_difference_from_the_phase_before_contrast_costs_the_first_convoluti
             plain, both = built(name, layout=layout, subtraction=False), built(name, layout=layout, subtraction=True)
             assert count(both) - count(plain) == phases * plain.recipe.width * 3 * kernel * kernel
             assert count(both) - count(plain) == count(both.mri.stem) - count(plain.mri.stem)
+
+
+def test_the_moments_of_the_views_cost_two_linear_maps() -> None:
+    """Trend beside mean for both breasts: 2d more rows into d; spread beside mean for the angles: 2d into d, with bias."""
+    for name, d in (("compact", 128), ("tiny", 64)):
+        assert count(built(name)) - count(built(name, specific_views="mean")) == 2 * d * d + 2 * d * d + d
+        assert count(built(name, layout="channels")) == count(built(name, layout="channels", specific_views="mean"))
 
 
 def test_all_inputs_in_the_heads_cost_their_rows() -> None:

@@ -217,8 +217,19 @@ def by_loops(net: BreastNet, batch: Batch, n: int) -> dict[str, Tensor]:
     cells = {key: value.mean(dim=1) for key, value in tokens.items()}
     has = {kind: any(key[0] == kind for key in tokens) for kind in ("mri", "us")}
     a_m = net.merge_agnostic(torch.cat([mean(of("mri", side, cells)) for side in (0, 1)])) if has["mri"] else nothing
-    s_m = net.merge_specific(torch.cat([mean(of("mri", side, specific)) for side in (0, 1)])) if has["mri"] else nothing
-    a_u, s_u = mean(of("us", 0, cells)), mean(of("us", 0, specific))
+    parts, s_u = [], mean(of("us", 0, specific))
+    for side in (0, 1):
+        parts.append(mean(of("mri", side, specific)))
+        if net.merge_angles is not None:
+            after = {key[1]: value for key, value in specific.items() if key[0] == "mri" and key[1] > 0 and key[2] == side}
+            middle = sum(after) / len(after) if after else 0.0
+            size = sum(abs(phase - middle) for phase in after)
+            parts.append(sum((value * (phase - middle) / size for phase, value in after.items()), nothing) if size else nothing)
+    s_m = net.merge_specific(torch.cat(parts)) if has["mri"] else nothing
+    if net.merge_angles is not None and has["us"]:
+        spread = torch.sqrt(torch.stack(of("us", 0, specific)).var(dim=0, correction=0) + 1e-6)
+        s_u = net.merge_angles(torch.cat([s_u, spread]))
+    a_u = mean(of("us", 0, cells))
     if net.norm_mri is not None and net.norm_us is not None:
         norms = (net.norm_mri, a_m, has["mri"]), (net.norm_us, a_u, has["us"])
         a_m, a_u = ((f - norm.running_mean) / torch.sqrt(norm.running_var + 1e-5) * there for norm, f, there in norms)
@@ -233,7 +244,8 @@ def by_loops(net: BreastNet, batch: Batch, n: int) -> dict[str, Tensor]:
 
 
 @pytest.mark.parametrize(
-    "changes", [{"subtraction": True}, {"head_inputs": "full", "head": "linear", "agnostic_norm": False}, {"token_grid": 1}]
+    "changes",
+    [{"subtraction": True}, {"head_inputs": "full", "head": "linear", "agnostic_norm": False}, {"token_grid": 1, "specific_views": "mean"}],
 )
 def test_the_forward_pass_is_the_definition_of_its_features(changes: dict[str, Any]) -> None:
     recipe = preset("tiny", **SMALL, **changes)
@@ -242,11 +254,26 @@ def test_the_forward_pass_is_the_definition_of_its_features(changes: dict[str, A
     batch = replace(batch, mri=batch.mri.double(), us=batch.us.double())
     batch.mri_present[0, 2], batch.mri_present[0, 0, 1], batch.mri_present[1] = False, False, False
     batch.us_present[0, [3, 7]], batch.us_present[2] = False, False
+    batch.mri_present[2, 2:] = False  # one phase after contrast has no trend
     with torch.inference_mode():
         found = net(batch)
         for n in range(3):
             for name, expected in by_loops(net, batch, n).items():
                 assert torch.allclose(getattr(found, name)[n], expected, atol=1e-10), (n, name)
+
+
+def test_moments_tell_a_rising_from_a_falling_curve_and_a_mean_does_not() -> None:
+    """What is private to the MRI and lies in the order of its phases reaches the specific feature by its trend alone."""
+    for views in ("mean", "moments"):
+        recipe = preset("tiny", **SMALL, specific_views=views, subtraction=False)
+        net = a_net(recipe).double()
+        batch = a_batch(1, recipe)
+        batch = replace(batch, mri=batch.mri.double(), us=batch.us.double())
+        turned = replace(batch, mri=batch.mri[:, [0, 4, 3, 2, 1]], us=batch.us.flip(1))
+        with torch.inference_mode():
+            one, other = net(batch), net(turned)
+        assert ((one.specific_mri - other.specific_mri).abs().max() > 1e-6) == (views == "moments")
+        assert torch.allclose(one.specific_us, other.specific_us, atol=1e-12), "the angles' order says nothing in either"
 
 
 def test_the_layout_channels_stacks_views_and_takes_time_from_the_stages() -> None:

@@ -55,7 +55,7 @@ def parts_of(net: BreastNet) -> dict[str, list[nn.Parameter]]:
     """Return the columns of section i.6's table."""
     columns: dict[str, list[nn.Module]] = {
         "agnostic": [*(part for m in (net.mri, net.us) for part in (m.agnostic, m.agnostic_reduce)), net.merge_agnostic],
-        "specific": [*(part for m in (net.mri, net.us) for part in (m.specific, m.specific_reduce)), net.merge_specific],
+        "specific": [*(part for m in (net.mri, net.us) for part in (m.specific, m.specific_reduce)), net.merge_specific, net.merge_angles],
         "shallow": [part for m in (net.mri, net.us) for part in (m.stem, m.stage1)],
         "fusion": [net.mmaff, net.affinity],
         "heads": [net.heads],

@@ -68,7 +68,9 @@ class BreastNet(nn.Module):
         self.mri = ModalityStreams(3, derived * (recipe.phases if channels else 1), recipe)
         self.us = ModalityStreams(2, recipe.angles if channels else 1, recipe)
         self.merge_agnostic = nn.Linear(2 * d, d)
-        self.merge_specific = nn.Linear(2 * d, d)
+        moments = recipe.specific_views == "moments" and not channels
+        self.merge_specific = nn.Linear(4 * d if moments else 2 * d, d)
+        self.merge_angles = nn.Linear(2 * d, d) if moments else None
         self.norm_mri = MaskedNorm(d, affine=False) if recipe.agnostic_norm else None
         self.norm_us = MaskedNorm(d, affine=False) if recipe.agnostic_norm else None
         self.mmaff = MMAFF(recipe)
@@ -110,8 +112,11 @@ class BreastNet(nn.Module):
         f_a_us = _mean(agnostic_us.mean(dim=-1), us_seen)
         f_a_mri, f_a_us = _normed(self.norm_mri, f_a_mri, has_mri), _normed(self.norm_us, f_a_us, has_us)
         views_mri, views_us = (mri_seen[:, :1], us_seen[:, :1]) if self.recipe.layout == "channels" else (mri_seen, us_seen)
-        f_s_mri = self.merge_specific(_mean(specific_mri, views_mri).flatten(1)) * has_mri[:, None]
-        f_s_us = _mean(specific_us, views_us)
+        parts_mri, f_s_us = [_mean(specific_mri, views_mri)], _mean(specific_us, views_us)
+        if self.merge_angles is not None:
+            parts_mri.append(_trend(specific_mri, views_mri))
+            f_s_us = self.merge_angles(torch.cat([f_s_us, _spread_over(specific_us, views_us)], dim=1)) * has_us[:, None]
+        f_s_mri = self.merge_specific(torch.cat(parts_mri, dim=2).flatten(1)) * has_mri[:, None]
         fused = self.affinity(*self.mmaff(tokens, present))
         parts = [fused, f_s_mri, f_s_us] if self.recipe.head_inputs == "specific" else [fused, f_a_mri, f_s_mri, f_a_us, f_s_us]
         joint = torch.cat(parts, dim=1)
@@ -192,6 +197,24 @@ def _spread(values: Tensor, present: Tensor) -> Tensor:
 def _mean(values: Tensor, present: Tensor) -> Tensor:
     """Return the mean over axis 1 of (N, view, ..., d), zero at absent places, over the present (N, view, ...) ones."""
     return values.sum(dim=1) / present.sum(dim=1).clamp(min=1)[..., None]
+
+
+def _trend(values: Tensor, present: Tensor) -> Tensor:
+    """Return how (N, phase, side, d) rises over the present phases after contrast, (N, side, d).
+
+    It is a sum with weights that rise with the slot, sum to 0 and in size to 1; 0 where fewer than two such phases are there.
+    """
+    here = present[:, 1:].to(values.dtype)
+    slot = torch.arange(here.shape[1], dtype=values.dtype, device=values.device)[:, None]
+    weight = here * (slot - (slot * here).sum(dim=1, keepdim=True) / here.sum(dim=1, keepdim=True).clamp(min=1))
+    weight = weight / weight.abs().sum(dim=1, keepdim=True).clamp(min=1e-6)
+    return (values[:, 1:] * weight[..., None]).sum(dim=1)
+
+
+def _spread_over(values: Tensor, present: Tensor) -> Tensor:
+    """Return the standard deviation of (N, angle, d) over the present angles, (N, d); the same for every order of the angles."""
+    away = (values - _mean(values, present)[:, None]) * present[..., None]
+    return (away.square().sum(dim=1) / present.sum(dim=1).clamp(min=1)[..., None] + 1e-6).sqrt()
 
 
 def _normed(norm: MaskedNorm | None, features: Tensor, present: Tensor) -> Tensor:

@@ -203,14 +203,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
     wish = Wish(**{each.name: getattr(options, each.name) for each in fields(Wish)})
     if options.only_prepare:
-        prepare_all(wish, options.out, options.processes, _say)
+        prepare_learning(wish, options.out, options.processes, _say)
+        prepare_calibration(wish, options.out, options.processes, _say)
     else:
         make(wish, options.out, options.weights or options.out, options.processes, _say)
     return 0
 
 
-def prepare_all(wish: Wish, out: Path, processes: int, say: Callable[[str], None]) -> None:
-    """Write and prepare all phantoms that are not there yet.
+def prepare_learning(wish: Wish, out: Path, processes: int, say: Callable[[str], None]) -> None:
+    """Write and prepare the phantoms to learn from that are not there yet, and write where their lesions lie.
 
     Parameters
     ----------
@@ -219,21 +220,28 @@ def prepare_all(wish: Wish, out: Path, processes: int, say: Callable[[str], None
     processes
         That make phantoms.
     """
+    _prepare(out, LEARN, PhantomData("clinic", wish.patients, LEARN_SEED), preset(wish.preset), processes, say)
+    write_lesions(out / LESIONS, PhantomCohort(_cohort(out, LEARN)), preset(wish.preset), processes)
+
+
+def prepare_calibration(wish: Wish, out: Path, processes: int, say: Callable[[str], None]) -> None:
+    """Write and prepare the phantoms to calibrate with, and those at a scanner's resolution, as `prepare_learning` does."""
     recipe = preset(wish.preset)
-    learn = PhantomData("clinic", wish.patients, LEARN_SEED)
-    for name, data in ((LEARN, learn), (CALIBRATE, PhantomData("clinic", wish.calibration, CALIBRATE_SEED))):
-        started = time.monotonic()
-        cases = RunFolder(out / name)
-        if len(cases.case_paths()) < data.patients:
-            write_cohort(_cohort(out, name), data, processes=processes)
-            prepare_phantoms(PhantomCohort(_cohort(out, name)), recipe, cases, lambda _done, _whole: None, processes)
-            say(f"{data.patients} phantoms from seed {data.seed} on, prepared in {time.monotonic() - started:.0f} s")
-    write_lesions(out / LESIONS, PhantomCohort(_cohort(out, LEARN)), recipe, processes)
+    _prepare(out, CALIBRATE, PhantomData("clinic", wish.calibration, CALIBRATE_SEED), recipe, processes, say)
     fine = RunFolder(out / FULL_SIZE)
     fine.cases.mkdir(parents=True, exist_ok=True)
     missing = [number for number in range(1, wish.full_size + 1) if not fine.case_path(number).is_file()]
     for _ in each(_full_size_case, [(recipe, fine.path, number) for number in missing], processes):
         pass
+
+
+def _prepare(out: Path, name: str, data: PhantomData, recipe: Recipe, processes: int, say: Callable[[str], None]) -> None:
+    """Write and prepare a cohort, as far as it is not there yet."""
+    started, cases = time.monotonic(), RunFolder(out / name)
+    if len(cases.case_paths()) < data.patients:
+        write_cohort(_cohort(out, name), data, processes=processes)
+        prepare_phantoms(PhantomCohort(_cohort(out, name)), recipe, cases, lambda _done, _whole: None, processes)
+        say(f"{data.patients} phantoms from seed {data.seed} on, prepared in {time.monotonic() - started:.0f} s")
 
 
 def make(wish: Wish, out: Path, weights: Path, processes: int, say: Callable[[str], None]) -> None:
@@ -261,7 +269,7 @@ def make(wish: Wish, out: Path, weights: Path, processes: int, say: Callable[[st
     if first:
         for run, plan in zip((windows, whole), stages, strict=True):
             _begin(run, plan)
-        prepare_all(wish, out, processes, say)
+        prepare_learning(wish, out, processes, say)
     machine.wait()
     paths = RunFolder(out / LEARN).case_paths()
     given = PhantomCohort(_cohort(out, LEARN)).latents if stages[0].losses.lambda_latents else None
@@ -279,6 +287,7 @@ def make(wish: Wish, out: Path, weights: Path, processes: int, say: Callable[[st
         load_checkpoint(whole.best, net)
         save_weights(out / f"{wish.control}.safetensors", net.eval(), plan.recipe, {"control": wish.control}, wish.control, VERSION)
     elif first:
+        prepare_calibration(wish, out, processes, say)
         _write(weights, whole, RunFolder(out / CALIBRATE), RunFolder(out / FULL_SIZE), say)
 
 

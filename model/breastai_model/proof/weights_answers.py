@@ -11,7 +11,7 @@ from safetensors.numpy import load_file, save_file
 
 from breastai_model.case import TASKS
 from breastai_model.inference.input_checks import input_faults
-from breastai_model.inference.stage_means import read_case
+from breastai_model.inference.stage_means import StageMeans, reading_of
 from breastai_model.prepare import collate, prepare
 from breastai_model.proof.pointing import KnownPatient
 from breastai_model.run_folder import replace_file
@@ -20,7 +20,7 @@ from breastai_model.training.augment import without
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from breastai_model.case import Case, Labels
+    from breastai_model.case import Labels
     from breastai_model.network.net import Output
     from breastai_model.phantom.cohort import PhantomCohort
     from breastai_model.proof.pieces import Bench
@@ -70,14 +70,15 @@ class FreshAnswers:
     outside: NDArray[np.float64]
 
 
-def read_answers(weights: Weights, phantoms: FreshPhantoms, bench: Bench) -> FreshAnswers:
-    """Return the answers for all phantoms; parts that an earlier call read are taken from the disk. Raises OutOfTime."""
+def read_answers(weights: Weights, phantoms: FreshPhantoms, bench: Bench, numbers: range | None = None) -> FreshAnswers:
+    """Return the answers for some phantoms, all where None; parts that an earlier call read are taken from the disk. Raises OutOfTime."""
     parts = []
     data = phantoms.cohort.data
     folder = bench.folder / "answers" / f"{weights.sha256[:16]}-{data.scenario}-{data.seed}-{phantoms.cohort.law_hash[:8]}"
     folder.mkdir(parents=True, exist_ok=True)
-    for start in range(0, phantoms.count, PART):
-        stop = min(start + PART, phantoms.count)
+    numbers = range(phantoms.count) if numbers is None else numbers
+    for start in range(numbers.start, numbers.stop, PART):
+        stop = min(start + PART, numbers.stop)
         path = folder / f"{start:06d}-{stop:06d}.safetensors"
         if not path.is_file():
             rows = []
@@ -92,26 +93,24 @@ def read_answers(weights: Weights, phantoms: FreshPhantoms, bench: Bench) -> Fre
 
 def _row(weights: Weights, patient: KnownPatient, labels: Labels) -> dict[str, NDArray[Any]]:
     """Return one patient's answers, each an array."""
-    prepared, net = prepare(patient.case, weights.recipe), weights.net
+    prepared, net, means = prepare(patient.case, weights.recipe), weights.net, StageMeans()
     with torch.inference_mode():
-        whole, mri, us = (net(collate([without(prepared, absent)])) for absent in ("", "ultrasound", "mri"))
+        whole = net(collate([prepared]), means)
+        mri, us = (net(collate([without(prepared, absent)])) for absent in ("ultrasound", "mri"))
+    outside = float("nan")
+    if weights.distribution is not None:
+        verdict = weights.distribution.judge(reading_of(prepared, whole, means), input_faults(patient.case, prepared))
+        outside = float(not verdict.inside)
     return {
         "labels": np.array([-1 if answer is None else int(answer) for answer in (getattr(labels, task) for task in TASKS)], dtype=np.int64),
         "both": _odds(whole),
         "mri": _odds(mri),
         "us": _odds(us),
         **{name: getattr(whole, name)[0].double().numpy() for name in ("agnostic_mri", "agnostic_us", "specific_mri", "specific_us")},
-        "outside": np.array(_outside(weights, patient.case)),
+        "outside": np.array(outside),
     }
 
 
 def _odds(output: Output) -> NDArray[np.float64]:
     odds: NDArray[np.float64] = (output.logits[0, :, 1] - output.logits[0, :, 0]).double().numpy()
     return odds
-
-
-def _outside(weights: Weights, case: Case) -> float:
-    if weights.distribution is None:
-        return float("nan")
-    prepared = prepare(case, weights.recipe)
-    return float(not weights.distribution.judge(read_case(weights.net, prepared), input_faults(case, prepared)).inside)

@@ -19,7 +19,7 @@ from breastai_model.proof.intervals import Interval, auc_interval, exact, mean_i
 from breastai_model.proof.latent_claims import LEAKY, PROBE_GATE
 from breastai_model.proof.pieces import Piece
 from breastai_model.proof.table import Expected, Row, at_least, at_most, between, contains
-from breastai_model.proof.weights_answers import FreshPhantoms, read_answers
+from breastai_model.proof.weights_answers import PART, FreshPhantoms, read_answers
 from breastai_model.training.bundled import TEST
 from breastai_model.training.conformal import expected_coverage
 from breastai_model.training.intervals import biased_figure, patient_weights
@@ -43,6 +43,8 @@ HELD, LITTLE = 0.7, 0.5
 """R² of the shared latents that an agnostic feature must hold, and of private ones that it may."""
 MOST_FALSE_ALARMS = 0.05
 POINTED, POINTED_QUICK = 200, 40
+SHARE = 5 * PART
+"""Phantoms that one process reads at a time, so that several may."""
 QUICK = PhantomData("clinic", 200, TEST.seed + 500_000)
 """Other patients than `TEST`, which is for the full table alone."""
 SHARED, MRI_PRIVATE, US_PRIVATE = (ASKED[name] for name in ("fused", "specific_mri", "specific_us"))
@@ -90,9 +92,13 @@ def weights_pieces(given: Given, *, quick: bool) -> list[Piece]:
     if given.cohort is None:
         pieces.append(Piece("phantoms", "Fresh phantoms", f"{data.patients} {cohort}", partial(_write_phantoms, data)))
     after = tuple(piece.name for piece in pieces)
+    for first in range(0, count, SHARE):
+        words = f"numbers {first + 1} to {min(first + SHARE, count)} of {cohort}; {known}{leaky}"
+        pieces.append(Piece(f"reading-{first // SHARE + 1}", "Reading", words, partial(_read, given, count, first), after))
+    read = tuple(piece.name for piece in pieces)
     return [
         *pieces,
-        Piece("answers", "Answers on fresh phantoms", f"{known}; {count} {cohort}", partial(_answer_rows, given, count), after),
+        Piece("answers", "Answers on fresh phantoms", f"{known}; {count} {cohort}", partial(_answer_rows, given, count), read),
         Piece(
             "features", "What the features hold", f"{known}{leaky}; {count} {cohort}", partial(_feature_rows, given, count), ("answers",)
         ),
@@ -111,6 +117,15 @@ def _write_phantoms(data: PhantomData, bench: Bench) -> list[Row]:
         bench.left_s()
 
     write_cohort(_test_cohort(bench), data, processes=bench.processes, tell=stop_in_time)
+    return []
+
+
+def _read(given: Given, count: int, first: int, bench: Bench) -> list[Row]:
+    """Let the network, and the control of the probes, read a share of the phantoms; the answers stay in the folder."""
+    share = range(first, min(first + SHARE, count))
+    for path in (given.weights, given.leaky):
+        if path is not None:
+            read_answers(read_weights(path), given.phantoms(bench, count), bench, share)
     return []
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,6 +14,8 @@ import torch
 from breastai_model.case import TASKS
 from breastai_model.phantom.cohort import PhantomCohort
 from breastai_model.prepare import prepare
+from breastai_model.proof.prove import Wish, prove
+from breastai_model.proof.weights_pieces import Given
 from breastai_model.recipe import preset
 from breastai_model.run_folder import RunFolder
 from breastai_model.training import bundled
@@ -123,3 +126,26 @@ def test_the_labels_are_those_of_the_clinic(made: Path) -> None:
     described = json.loads((made / "learn-cohort" / "cohort.json").read_text())
     assert described["data"] == {"scenario": "clinic", "patients": 24, "seed": bundled.LEARN_SEED}
     assert np.array(described["labels"]).shape == (24, len(TASKS))
+
+
+def test_weights_are_judged_on_fresh_phantoms_beside_their_controls(made: Path, tmp_path: Path) -> None:
+    """Every claim of `breastai prove --weights` is measured, on too few phantoms to say much; nothing is measured twice."""
+    for control in ("shuffled", "leaky"):
+        bundled.main(["--out", str(made), *COMMAND, "--control", control])
+    given = Given(made / "breastai-demonstration.safetensors", *(made / f"{name}.safetensors" for name in ("shuffled", "leaky")))
+    wish = Wish(given=replace(given, cohort=made / "calibration-cohort"), weights_alone=True)
+    assert prove(wish, tmp_path, 10.0, 1, lambda _line: None)
+    table = json.loads((tmp_path / "result.json").read_text("utf-8"))
+    rows = {row["claim"]: row for piece in table["pieces"] for row in piece["rows"]}
+    for claim in (
+        *(f"{task} {what}" for task in TASKS for what in ("AUC", "AUC, MRI", "AUC, US", "ECE", "coverage, negative", "coverage, positive")),
+        *("false alarms", "probe, MLP(64)", "control network of the probe", "positive control of the probe", "retrieval"),
+        *("F^a_M → s", "F^a_M → p_M", "F^s_U → p_U", "us_agnostic feature, hit", "mri_agnostic high_grade, target"),
+    ):
+        assert claim in rows
+        few = "coverage" in claim or "ECE" in claim  # calibrated on 24: too few for sets
+        assert few or rows[claim]["measured"] is not None, claim
+    assert "labels shuffled" in rows["us_agnostic feature, hit"]["note"]
+    stamp = (tmp_path / "pieces" / "reading-1.json").stat().st_mtime_ns
+    assert prove(wish, tmp_path, 10.0, 1, lambda _line: None)
+    assert (tmp_path / "pieces" / "reading-1.json").stat().st_mtime_ns == stamp

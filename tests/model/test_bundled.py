@@ -82,7 +82,7 @@ def test_the_control_networks_differ_in_what_they_control(made: Path) -> None:
     assert shuffled.recipe == ours.recipe
     assert (leaky.recipe.agnostic_norm, ours.recipe.agnostic_norm) == (False, True)
     assert shuffled.calibration is leaky.calibration is None
-    parts = {name: RunFolder(made / f"{name}whole").progress().epochs[0].parts for name in ("", "shuffled-", "leaky-")}
+    parts = {name: RunFolder(made / f"{name}windows").progress().epochs[0].parts for name in ("", "shuffled-", "leaky-")}
     assert parts["shuffled-"]["L_Z"] == 0 < parts["leaky-"]["L_Z"]
     assert parts["leaky-"]["L_C"] == 0 < parts["shuffled-"]["L_C"]
 

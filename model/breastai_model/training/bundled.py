@@ -17,7 +17,7 @@ processes wait for the first no longer than a few minutes.
 
 ``--control`` makes the two networks that the bundled one is judged against, on the same patients: `shuffled` learns from labels dealt
 out anew (what its heatmaps show no label taught it), `leaky` without BatchNorm on F^a, adversary and L_C (what its agnostic features
-hold nothing made agnostic). They are calibrated by nothing and shipped nowhere.
+hold nothing made agnostic). They learn on windows alone, are calibrated by nothing and shipped nowhere.
 """
 
 from __future__ import annotations
@@ -264,31 +264,39 @@ def make(wish: Wish, out: Path, weights: Path, processes: int, say: Callable[[st
     stages = wish.plans()
     prefix = f"{wish.control}-" if wish.control else ""
     windows, whole = (RunFolder(out / f"{prefix}{name}") for name in ("windows", "whole"))
+    runs = list(zip((windows, whole), stages, strict=True))[: 1 if wish.control else 2]
     machine = Machine(stages[0].device, stages[0].precision, say)
     first = machine.place.first
     if first:
-        for run, plan in zip((windows, whole), stages, strict=True):
+        for run, plan in runs:
             _begin(run, plan)
         prepare_learning(wish, out, processes, say)
     machine.wait()
     paths = RunFolder(out / LEARN).case_paths()
     given = PhantomCohort(_cohort(out, LEARN)).latents if stages[0].losses.lambda_latents else None
     near = WindowCases(paths, given, WINDOW_HEALTHY, read_lesions(out / LESIONS))
-    far = LearningCases(paths, given, WHOLE_HEALTHY)
     if wish.control == "shuffled":
-        near.labels = far.labels = np.random.default_rng(LEARN_SEED).permutation(near.labels)
+        near.labels = np.random.default_rng(LEARN_SEED).permutation(near.labels)
     _train("windows", Training(windows, near, machine=machine), say)
     machine.wait()
+    if wish.control:
+        if first:
+            _write_control(out, windows, wish.control)
+        return
+    far = LearningCases(paths, given, WHOLE_HEALTHY)
     _train("whole breasts", Training(whole, far, first=windows.best, machine=machine), say)
     machine.wait()
-    if first and wish.control:
-        plan = whole.plan()
-        net = BreastNet(plan.recipe)
-        load_checkpoint(whole.best, net)
-        save_weights(out / f"{wish.control}.safetensors", net.eval(), plan.recipe, {"control": wish.control}, wish.control, VERSION)
-    elif first:
+    if first:
         prepare_calibration(wish, out, processes, say)
         _write(weights, whole, RunFolder(out / CALIBRATE), RunFolder(out / FULL_SIZE), say)
+
+
+def _write_control(out: Path, run: RunFolder, control: Control) -> None:
+    """Write the best network of a run as a weights file without calibration."""
+    recipe = run.plan().recipe
+    net = BreastNet(recipe)
+    load_checkpoint(run.best, net)
+    save_weights(out / f"{control}.safetensors", net.eval(), recipe, {"control": control}, control, VERSION)
 
 
 def _train(stage: str, training: Training, say: Callable[[str], None]) -> None:

@@ -69,6 +69,8 @@ def test_the_demo_patient_is_assessed_whole(assessed: tuple[subprocess.Completed
     assert all(0 <= assessment["predictions"][task]["probability"] <= 1 for task in assessment["predictions"])
     assert assessment["provenance"]["device"] == "cpu"
     assert assessment["inputs"]["missing"] == []
+    assert assessment["in_distribution"]["inside"] is True, "of the kind that the bundled model has learnt from"
+    assert assessment["numbers_hidden"] is False
     files = [path for path in demo_folder.rglob("*") if path.is_file()]
     assert len(whole["files"]) == len(files)
     assert sum(assessment["energy_share"].values()) == pytest.approx(1.0, abs=1e-3)
@@ -137,6 +139,10 @@ def test_i1_two_patients_are_assessed_apart_and_the_report_is_a_draft(shuffled: 
     assert len(whole["files"]) == len(list(shuffled.iterdir()))
     assert all(bool(use["used_as"]) != bool(use["why_not"]) for use in whole["files"])
     for assessment in whole["assessments"]:
+        verdict = assessment["in_distribution"]
+        assert verdict["inside"] is False, "learnt from made-up patients, it has seen nothing like real ones"
+        assert verdict["distance"] > verdict["threshold"]
+        assert verdict["reasons"]
         assert assessment["notice"] == DEMONSTRATION_SENTENCE
         assert assessment["predictions"]["high_grade"]["probability"] is None
     first_page = pdf_text(report)[0]

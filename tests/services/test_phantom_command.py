@@ -85,6 +85,13 @@ def test_dicom_for_the_wizard_has_the_scenarios_labels_and_missing_grades(tmp_pa
         assert len(list((tmp_path / "out" / row["patient"] / "ultrasound").iterdir())) == 12
 
 
+def test_options_of_a_cohort_without_a_number_of_patients_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "out"
+    assert command_line.run(parse(["phantom", str(out), "--scenario", "S2", "--dicom"])) == 2
+    assert "--scenario and --dicom go with --patients" in capsys.readouterr().err
+    assert not out.exists()
+
+
 def test_the_bar_draws_over_itself_on_a_terminal(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setattr("sys.stdout.isatty", lambda: True, raising=False)
     lines: list[str] = []

@@ -31,9 +31,9 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     )
     phantom.add_argument("folder", type=Path, help="where to write")
     phantom.add_argument("--patients", type=_number(1, _MOST), metavar="N", help="write a cohort of N patients")
-    phantom.add_argument("--scenario", choices=get_args(Scenario), default="clinic", help="where the labels come from (clinic)")
+    phantom.add_argument("--scenario", choices=get_args(Scenario), help="where the labels come from (clinic)")
     phantom.add_argument("--seed", type=_number(0, 2**31 - 1), default=1, help="the first patient's seed (1)")
-    phantom.add_argument("--grade-missing", type=_number(0, _MOST), default=0, metavar="N", help="so many patients have no grade (0)")
+    phantom.add_argument("--grade-missing", type=_number(0, _MOST), metavar="N", help="so many patients have no grade (0)")
     phantom.add_argument("--dicom", action="store_true", help="DICOM folders with the table labels.csv, for the training wizard")
     phantom.add_argument("--processes", type=_number(1, 1024), metavar="N", help="that write at once (as many as there are cores)")
 
@@ -41,10 +41,17 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
 def run(options: argparse.Namespace, places: Places, say: Callable[[str], None]) -> int:  # noqa: ARG001  phantoms go where the person says
     """Write the patients and return the exit code."""
     if options.patients is None:
+        given = {"--scenario": options.scenario, "--grade-missing": options.grade_missing, "--processes": options.processes}
+        idle = [name for name, value in given.items() if value is not None] + ["--dicom"] * options.dicom
+        if idle:
+            print(f"breastai: {' and '.join(idle)} go with --patients: say how many, or leave the rest out.", file=sys.stderr)  # noqa: T201
+            return 2
         from breastai_gui.services.demo import write_demo
 
         write_demo(options.folder, options.seed)
         return 0
+    scenario: Scenario
+    scenario, grade_missing = options.scenario or "clinic", options.grade_missing or 0
     processes = options.processes or os.cpu_count() or 1
     told = Bar(options.patients, say)
     if options.dicom:
@@ -55,16 +62,16 @@ def run(options: argparse.Namespace, places: Places, say: Callable[[str], None])
             options.patients,
             options.seed,
             told,
-            scenario=options.scenario,
-            grade_missing=options.grade_missing,
+            scenario=scenario,
+            grade_missing=grade_missing,
             processes=processes,
         )
         say(f"For the training wizard: the folder {options.folder} and its table {TABLE}")
         return 0
     from breastai_model.phantom.cohort import PhantomCohort, write_cohort
 
-    data = PhantomData(options.scenario, options.patients, options.seed)
-    write_cohort(options.folder, data, processes=processes, grade_missing=options.grade_missing, tell=told)
+    data = PhantomData(scenario, options.patients, options.seed)
+    write_cohort(options.folder, data, processes=processes, grade_missing=grade_missing, tell=told)
     cohort = PhantomCohort(options.folder)
     say(f"{len(cohort)} made-up patients of scenario {cohort.data.scenario}, law {cohort.law_hash[:12]}")
     say("")

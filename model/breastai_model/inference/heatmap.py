@@ -2,12 +2,14 @@
 
 One forward pass records the activations after BN-ReLU at stages 1 to 4 of the four streams. Gradients start at stage 2:
 nothing before it is differentiated, no gradient of a weight is computed, and the three tasks share that one pass. Only
-activations and gradients enter a map, never the image or a mask; of an activation, what lies above the same network's answer
-to a picture without content (see `uniform`), so that the edges of the images, where padding begins, do not outshine the rest.
+activations and gradients enter a map, never the image or a mask. Of an activation two things are left out: the same network's
+answer to a picture without content (see `uniform`), so that the edges of the images, where padding begins, do not outshine the
+rest; and what is common in its own channel (`SALIENT`), for a channel that answers to all tissue points at nothing.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
@@ -35,11 +37,19 @@ LAST_STAGE = (4,)
 FEATURE_STAGES = (1, 2, 3, 4)
 """Feature maps need no gradient, so with all stages the first is among theirs. For task maps it would double the cost: 4.8
 instead of 2.4 forward passes (measured)."""
-STAGE_WEIGHTS = {1: 4.0, 2: 3.0, 3: 2.0, 4: 1.0}
-"""How much each stage weighs in a map: the finer the more. Method (iii.4) averages stages 2 to 4 alike. On 14 held-out made-up
-patients and a `compact` network after three epochs, the feature map's maximum lay in the lesion, against those equal weights, in
-39 % and 39 % (MRI-agnostic), 43 % and 29 % (MRI-specific), 55 % and 27 % (ultrasound-agnostic), 52 % and 35 %
-(ultrasound-specific; measured)."""
+SALIENT = 4.0
+"""Standard deviations above its own mean over the study from which on a channel's activation counts; of few cells a third of the most
+that one of them can have, sqrt(n - 1).
+
+With this and the geometric mean below, against whatever lies above the uniform pictures' answer and the weighted mean (4, 3, 2, 1) of
+the stages, on 24 made-up patients of the calibration cohort and the bundled weights 0.2: the maximum of the ultrasound-agnostic maps
+(features, three tasks) lay in the lesion in 85, 92, 94 and 91 % instead of 81, 81, 82 and 85 %, the lesion's share of the feature
+map's energy was 42 instead of 16 %; MRI-agnostic 67, 54, 56, 58 instead of 42, 54, 54, 50 % (measured). Method (iii.4) averages
+stages 2 to 4 alike."""
+FLOOR = 0.02
+"""Added to each stage before the geometric mean: a stage that is silent at a place dampens it, but does not blot it out."""
+ROUNDING = 1e-6
+"""Less than this above the floor is what logarithm and exponential leave of nothing."""
 PERCENTILE = 99.5
 SAMPLED = 16384
 
@@ -86,8 +96,12 @@ class Recorder:
         return activation
 
     def above(self, key: tuple[str, str, int], activation: torch.Tensor) -> torch.Tensor:
-        """Return ReLU of the activation (M, C, *space) minus that of uniform pictures."""
-        return (activation.detach() - self.uniform[key]).clamp_(min=0)
+        """Return ReLU of the activation (M, C, *space) minus the larger of uniform pictures' and of `SALIENT` for its channel."""
+        seen = activation.detach()
+        others = (0, *range(2, seen.ndim))
+        spread, mean = torch.std_mean(seen, dim=others, keepdim=True, correction=0)
+        most = math.sqrt(max(seen.numel() // seen.shape[1] - 1, 0))
+        return (seen - torch.maximum(self.uniform[key], mean + min(SALIENT, most / 3) * spread)).clamp_(min=0)
 
 
 def feature_stages(stages: tuple[int, ...]) -> tuple[int, ...]:
@@ -182,7 +196,7 @@ def _agreement(above: torch.Tensor, gradient: torch.Tensor | None) -> torch.Tens
 def _whole_mri(
     raw: dict[tuple[str, str, int], torch.Tensor], batch: Batch, recipe: Recipe, stages: tuple[int, ...]
 ) -> dict[str, NDArray[np.float32]]:
-    """Return by branch the mean over phases, at the input's size, normalised per stage, the stages' weighted mean."""
+    """Return by branch the mean over phases, at the input's size, normalised per stage, the stages combined."""
     present = batch.mri_present[0].cpu()  # (phase, breast)
     if recipe.layout == "channels":
         present = present.any(dim=0, keepdim=True)
@@ -210,7 +224,7 @@ def _whole_mri(
 def _whole_us(
     raw: dict[tuple[str, str, int], torch.Tensor], batch: Batch, recipe: Recipe, stages: tuple[int, ...]
 ) -> dict[str, NDArray[np.float32]]:
-    """Return by branch the maps of each present angle at the input's size, the stages' weighted mean."""
+    """Return by branch the maps of each present angle at the input's size, the stages combined."""
     made = {}
     for branch in BRANCHES:
         large = {}
@@ -224,18 +238,21 @@ def _whole_us(
 
 
 def _combined(large: dict[int, torch.Tensor]) -> NDArray[np.float32]:
-    """Return the weighted mean over stages of (kind, ...) maps; a stage with the first kind alone counts for that one. Overwrites them."""
+    """Return the stages' geometric mean m of (kind, ...) maps, normalised, as m / (1 + m).
+
+    That is 0 to 1, half at the 99.5th percentile, and no two places alike that were not.
+    A stage with the first kind alone counts for that one. Overwrites the maps.
+    """
     stages = sorted(large, key=lambda stage: -len(large[stage]))
-    total = large[stages[0]]
-    if len(stages) > 1:
-        total.mul_(STAGE_WEIGHTS[stages[0]])
-        weights = torch.full((len(total),), STAGE_WEIGHTS[stages[0]])
-        for stage in stages[1:]:
-            kinds = len(large[stage])
-            total[:kinds].add_(large[stage], alpha=STAGE_WEIGHTS[stage])
-            weights[:kinds] += STAGE_WEIGHTS[stage]
-        total.div_(weights.reshape(-1, *(1,) * (total.ndim - 1)))
-    whole: NDArray[np.float32] = total.numpy()
+    total = large[stages[0]].add_(FLOOR).log_()
+    counts = torch.ones(len(total))
+    for stage in stages[1:]:
+        kinds = len(large[stage])
+        total[:kinds].add_(large[stage].add_(FLOOR).log_())
+        counts[:kinds] += 1
+    mean = total.div_(counts.reshape(-1, *(1,) * (total.ndim - 1))).exp_().sub_(FLOOR)
+    mean = normalised(mean.mul_(mean > ROUNDING))
+    whole: NDArray[np.float32] = mean.div_(mean + 1).numpy()
     return whole
 
 
@@ -256,7 +273,10 @@ def enlarged(maps: torch.Tensor, shape: Sequence[int], strides: Sequence[int]) -
 
 
 def normalised(maps: torch.Tensor) -> torch.Tensor:
-    """Return each kind of (kind, ...) divided, in place, by its 99.5th percentile (its maximum where that is 0), at most 1.
+    """Return each kind of (kind, ...) divided, in place, by its 99.5th percentile (its maximum where that is 0).
+
+    It is not cut there: a lesion of a few cubic centimetres fills less than the top 0.5 % of two breasts, so that its own maximum
+    would be one of a thousand equal ones.
 
     Of large maps the percentile is that of every n-th value, n odd, some `SAMPLED` of them: sorting out all would take a
     sixth of a forward pass (measured).
@@ -266,7 +286,7 @@ def normalised(maps: torch.Tensor) -> torch.Tensor:
     above = sample.shape[1] - min(int(sample.shape[1] * PERCENTILE / 100), sample.shape[1] - 1)
     high = sample.topk(above, dim=1).values[:, -1]  # thirty times quicker than partitioning the sample (measured)
     high = torch.where(high > 0, high, flat.amax(dim=1))
-    return maps.div_(torch.where(high > 0, high, 1.0).reshape(-1, *(1,) * (maps.ndim - 1))).clamp_(max=1)
+    return maps.div_(torch.where(high > 0, high, 1.0).reshape(-1, *(1,) * (maps.ndim - 1)))
 
 
 def put_back(prepared: Prepared, maps: StreamMaps) -> Heatmaps:

@@ -104,7 +104,7 @@ def test_order_and_roll_are_told_from_a_real_network(cases: CaseFiles):
 
 def test_a_mirrored_phantom_gets_the_same_answer_and_another_side_does_not(cases: CaseFiles):
     net = lively(RECIPE, 3)
-    assert image_claims.mirror_change(net, 900, count=1) < 1e-5
+    assert image_claims.mirror_change(net, 900, count=1) < 1e-4, "the bound of the table"
     other, _ = image_claims.healthy_side_rows(image_claims.read(net, cases), 900, mirrored=1)
     assert other.measured is not None
     assert other.measured.value > 1e-4

@@ -237,7 +237,8 @@ _RENDERING = ("anatomy", "beam", "dce", "kinetics", "layers", "lesion", "patient
 def law_json() -> str:
     """Return all effect sizes, noise constants and prevalences as canonical JSON: sorted names, no blanks.
 
-    Beside the laws and `APPEARANCE` these are all constants of the modules that draw the images.
+    Beside the laws and `APPEARANCE` these are the named constants of the modules that draw the images; numbers inside their functions are
+    not among them.
     """
     everything = {
         "laws": {name: asdict(law) for name, law in SCENARIOS.items()},

@@ -44,9 +44,12 @@ class Budget:
     batch_size: int = 8
 
     def plan(self, name: str, losses: Literal["stable", "faithful"]) -> Plan:
-        """Return the plan of a training: the recipe's own, with this budget's epochs, batch and rate."""
+        """Return the plan of a training: the recipe's own, with this budget's epochs, batch and rate.
+
+        `faithful` gets the discriminators' epochs on top, so that the encoders of both pass the cases as often.
+        """
         changes = {
-            "epochs": self.epochs,
+            "epochs": 2 * self.epochs - 1 if losses == "faithful" else self.epochs,
             "batch_size": self.batch_size,
             "learning_rate": 1e-3,
             "validation_share": 0.1,

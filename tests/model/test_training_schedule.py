@@ -76,6 +76,40 @@ def test_faithful_teaches_encoders_and_discriminators_in_different_epochs(tmp_pa
     assert "L_f of the training epoch, as published" in (run.path / "model_card.md").read_text("utf-8")
 
 
+def test_in_a_step_the_encoders_meet_the_discriminators_that_have_just_learnt(tmp_path, monkeypatch):
+    """Equations 16 and 17 by turns: omega moves first, with an Adam of its own; the encoders' loss sees the new omega and leaves it."""
+    training = Training(make_run(tmp_path / "run"))
+    learner, omega = training.learner, list(training.net.discriminators.parameters())
+    members, batch = training.made_batch(training.learning, 0, 0)
+    labels, groups = (torch.from_numpy(each[members]) for each in (training.cases.labels, training.cases.groups))
+    before = [weight.detach().clone() for weight in omega]
+    theta = [weight.detach().clone() for weight in learner.optimizers["theta"].param_groups[0]["params"]]
+    met = []
+    encoder_loss = learner.objective.encoder_loss
+
+    def watched(*arguments):
+        met.extend(weight.detach().clone() for weight in omega)
+        assert all(torch.equal(*pair) for pair in zip(theta, learner.optimizers["theta"].param_groups[0]["params"], strict=True))
+        return encoder_loss(*arguments)
+
+    monkeypatch.setattr(learner.objective, "encoder_loss", watched)
+    assert learner.step(batch, labels, groups, rate=1e-3, ramp=1.0, encoders=True) is not None
+    assert any(not torch.equal(*pair) for pair in zip(before, met, strict=True)), "they had learnt"
+    assert all(torch.equal(*pair) for pair in zip(met, omega, strict=True)), "and stood still while the encoders learnt"
+    assert any(not torch.equal(*pair) for pair in zip(theta, learner.optimizers["theta"].param_groups[0]["params"], strict=True))
+
+
+@pytest.mark.parametrize(
+    ("wish", "able", "precision"), [("auto", True, "bfloat16"), ("auto", False, "float16"), ("bfloat16", False, "float16")]
+)
+def test_precision_on_a_graphics_card_is_bfloat16_where_it_is_able_else_float16_with_a_scaler(monkeypatch, wish, able, precision):
+    monkeypatch.setattr("torch.cuda.is_bf16_supported", lambda including_emulation=True: able)
+    said = []
+    assert chosen_precision("cuda", wish, said.append) == precision
+    assert bool(said) == (wish == "bfloat16"), "a wish that cannot be met is told"
+    assert chosen_precision("cuda", "float32", said.append) == "float32"
+
+
 def test_supervised_losses_never_touch_the_discriminators(tmp_path):
     training = Training(make_run(tmp_path / "run", losses=LOSSES["supervised"], epochs=1, recipe=CHANNELS))
     before = {name: value.clone() for name, value in training.net.discriminators.named_parameters()}

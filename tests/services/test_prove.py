@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from typing import TYPE_CHECKING
 
 import pytest
@@ -69,3 +70,38 @@ def test_when_time_is_over_the_rest_is_named(tmp_path: Path, capsys: pytest.Capt
 def test_wrong_options_are_one_sentence(arguments: tuple[str, ...], sentence: str, capsys: pytest.CaptureFixture[str]):
     assert command_line.run(command_line.parse(["prove", *arguments])) == 2
     assert sentence in capsys.readouterr().err
+
+
+SURE = (
+    *(f"S5 {task}, {scope}" for task in ("lymph_node_metastasis", "high_grade", "high_ki67") for scope in ("MRI + US", "US alone")),
+    *("S1 lymph_node_metastasis, MRI + US", "S1 lymph_node_metastasis, US alone", "S7 sweep rolled", "S7 tokens rolled"),
+    *(
+        "literal equation 14 diverges",
+        "control probe, MLP(64)",
+        "stable probe, MLP(64)",
+        "stable F^a_M → s",
+        "positive control of the probe",
+    ),
+    *("F^s_M levelled, p_M label", "missing mri, s", "missing ultrasound, s", "calibrated ignorance"),
+    *("planted affinity", "batch sizes 1, 6, 32", "companions", "absent inputs"),
+)
+"""Claims that the quick table must hold; its budget leaves the others open."""
+
+
+@pytest.mark.long
+@pytest.mark.timeout(1200)
+def test_the_quick_table_ends_within_ten_minutes_and_holds_what_it_must(tmp_path: Path) -> None:
+    started = time.monotonic()
+    done = subprocess.run(
+        [sys.executable, "-m", "breastai_gui", "prove", "--quick", "--out", str(tmp_path)],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=1100,
+    )
+    seconds = time.monotonic() - started
+    assert done.returncode == 0, done.stderr
+    rows = {row["claim"]: row for piece in json.loads((tmp_path / "result.json").read_text("utf-8"))["pieces"] for row in piece["rows"]}
+    print(f"{seconds:.0f} s, of {len(rows)} claims {sum(row['verdict'] == 'holds' for row in rows.values())} hold")
+    assert seconds <= 600
+    assert {claim: rows[claim]["verdict"] for claim in SURE} == dict.fromkeys(SURE, "holds")

@@ -18,7 +18,8 @@ from breastai_model.proof.prove import Wish, prove
 from breastai_model.proof.weights_pieces import Given
 from breastai_model.recipe import preset
 from breastai_model.run_folder import RunFolder
-from breastai_model.training import bundled
+from breastai_model.training import bundled, bundled_cases
+from breastai_model.training.cases import prepare_phantoms
 from breastai_model.training.dataset import CaseFiles
 from breastai_model.training.lesion_window import lesion_place
 from breastai_model.training.train import TrainingError
@@ -98,12 +99,12 @@ def test_a_window_shows_the_lesion_where_it_lies(made: Path) -> None:
     """On a finer grid than the tiny one, so that the window is smaller than the breast."""
     cohort, recipe = PhantomCohort(made / "learn-cohort"), preset("compact")
     run = RunFolder(made / "fine")
-    bundled.prepare_phantoms(cohort, recipe, run, lambda _done, _all: None, 1)
+    prepare_phantoms(cohort, recipe, run, lambda _done, _all: None, 1)
     lesions = np.array([place_of(cohort, index) for index in range(3)])
-    cases = bundled.WindowCases(run.case_paths()[:3], cohort.latents, 1.0, lesions)
+    cases = bundled_cases.WindowCases(run.case_paths()[:3], cohort.latents, 1.0, lesions)
     for index in range(3):
         window, stored = cases.load(index), cohort.patient(index)
-        assert window.mri.shape[2:] == bundled.WINDOW
+        assert window.mri.shape[2:] == bundled_cases.WINDOW
         whole = prepare(stored.case, recipe).mri
         # The brightest place of the early subtraction near the stored lesion is in the window, with the same values.
         place = tuple(lesions[index])
@@ -115,7 +116,7 @@ def test_a_window_shows_the_lesion_where_it_lies(made: Path) -> None:
 def test_without_the_other_breast_only_that_is_gone(made: Path) -> None:
     cohort = PhantomCohort(made / "learn-cohort")
     paths = RunFolder(made / "learn").case_paths()
-    alone, whole = bundled.LearningCases(paths, cohort.latents, 0.0), CaseFiles(paths)
+    alone, whole = bundled_cases.LearningCases(paths, cohort.latents, 0.0), CaseFiles(paths)
     for index in (0, 1):
         assert alone.load(index).mri_present[:, 0].all()
         assert not alone.load(index).mri_present[:, 1].any()
@@ -124,7 +125,7 @@ def test_without_the_other_breast_only_that_is_gone(made: Path) -> None:
 
 def test_the_labels_are_those_of_the_clinic(made: Path) -> None:
     described = json.loads((made / "learn-cohort" / "cohort.json").read_text())
-    assert described["data"] == {"scenario": "clinic", "patients": 24, "seed": bundled.LEARN_SEED}
+    assert described["data"] == {"scenario": "clinic", "patients": 24, "seed": bundled_cases.LEARN_SEED}
     assert np.array(described["labels"]).shape == (24, len(TASKS))
 
 

@@ -62,8 +62,8 @@ class Budget:
         """Return the budget in words."""
         cut = " x ".join(map(str, RECIPE.mri_shape))
         return (
-            f"preset tiny on windows of {cut} voxels around the lesion, recipe {losses}, {self.epochs} epochs, batch {self.batch_size}, "
-            "learning rate 0.001, one seed"
+            f"preset tiny on windows of {cut} voxels around the lesion, recipe {losses}, {self.epochs} epochs of the encoders, "
+            f"batch {self.batch_size}, learning rate 0.001, one seed"
         )
 
 

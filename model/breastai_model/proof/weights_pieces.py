@@ -20,7 +20,7 @@ from breastai_model.proof.latent_claims import LEAKY, PROBE_GATE
 from breastai_model.proof.pieces import Piece
 from breastai_model.proof.table import Expected, Row, at_least, at_most, between, contains
 from breastai_model.proof.weights_answers import PART, FreshPhantoms, read_answers
-from breastai_model.training.bundled import TEST
+from breastai_model.training.bundled_cases import TEST
 from breastai_model.training.conformal import expected_coverage
 from breastai_model.training.intervals import biased_figure, patient_weights
 from breastai_model.training.latent_readout import ASKED

@@ -25,34 +25,39 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import time
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 import torch
-from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from breastai_model.inference.in_distribution import fit_distribution
 from breastai_model.inference.stage_means import read_case
 from breastai_model.network.net import BreastNet
-from breastai_model.phantom.cohort import PhantomCohort, write_cohort
-from breastai_model.phantom.parallel import each
-from breastai_model.phantom.patient import make_patient
+from breastai_model.phantom.cohort import PhantomCohort
 from breastai_model.phantom.scenarios import law_hash
-from breastai_model.phantom.stored import read_stored
 from breastai_model.plan import PhantomData, Plan, plan_with
-from breastai_model.prepare import prepare
 from breastai_model.recipe import preset
 from breastai_model.run_folder import RunFolder, replace_file
+from breastai_model.training.bundled_cases import (
+    CALIBRATE,
+    FULL_SIZE,
+    LEARN,
+    LEARN_SEED,
+    LESIONS,
+    LearningCases,
+    WindowCases,
+    cohort_folder,
+    prepare_calibration,
+    prepare_learning,
+    read_lesions,
+)
 from breastai_model.training.calibrate import calibrated
-from breastai_model.training.cases import prepare_phantoms
 from breastai_model.training.checkpoint import load_checkpoint
-from breastai_model.training.dataset import CaseFiles, case_arrays
+from breastai_model.training.dataset import CaseFiles
 from breastai_model.training.evaluate import task_metrics
 from breastai_model.training.features import predict_cases
-from breastai_model.training.lesion_window import lesion_place, window
 from breastai_model.training.machine import Machine, machine_words
 from breastai_model.training.predictions import FILE_NAME, Predictions
 from breastai_model.training.train import Training, TrainingError, channels_last
@@ -61,24 +66,13 @@ from breastai_model.weights import read_weights, save_weights
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from numpy.typing import NDArray
-
-    from breastai_model.prepare import Prepared
-    from breastai_model.recipe import Recipe
     from breastai_model.training.features import Absent
 
 NAME, VERSION = "breastai-demonstration", "0.2"
-LEARN_SEED, CALIBRATE_SEED, TEST_SEED, FULL_SIZE_SEED = 1_000_000, 2_000_000, 3_000_000, 4_000_000
-"""First seeds of the cohorts; the demo patient and the tests use small ones, so they are new to the model."""
-TEST = PhantomData("clinic", 1000, TEST_SEED)
 Control = Literal["", "shuffled", "leaky"]
 COVERAGE = 0.9
 WINDOW_HEALTHY, WHOLE_HEALTHY = 0.25, 0.5
 """Share of the patients whose other breast is seen in each stage."""
-WINDOW = (12, 48, 48)
-"""Slices, rows and columns of the first stage; on a 2 x 2 x 2 last map. A preset whose breasts are smaller shows them whole."""
-LEARN, CALIBRATE, FULL_SIZE, LESIONS = "learn", "calibration", "full-size", "lesions.json"
-"""Below FOLDER: prepared cases to learn from, to calibrate with, at a scanner's resolution; where the first ones' lesions lie."""
 SCOPES: tuple[tuple[str, Absent], ...] = (("both", ""), ("mri", "ultrasound"), ("us", "mri"))
 
 
@@ -140,49 +134,6 @@ class Wish:
         return plan
 
 
-class LearningCases(CaseFiles):
-    """Whole cases with their latents, some without the other breast, which costs as much as the affected one and says less.
-
-    Parameters
-    ----------
-    paths
-        Case files.
-    latents
-        (case, latent), or None.
-    healthy
-        The share of cases that show the other breast.
-    """
-
-    def __init__(self, paths: Sequence[Path], latents: NDArray[np.float64] | None, healthy: float) -> None:
-        super().__init__(paths, latents)
-        self._healthy = healthy
-
-    def load(self, index: int) -> Prepared:
-        """Return one case, the same each time."""
-        case = super().load(index)
-        present = case.mri_present.copy()
-        present[:, 1] &= np.random.default_rng([LEARN_SEED, index, 1]).random() < self._healthy
-        return replace(case, mri_present=present)
-
-
-class WindowCases(LearningCases):
-    """Cases cut to a window around the lesion (`breastai_model.training.lesion_window`).
-
-    Parameters
-    ----------
-    lesions
-        (case, 3): slice, row and column of each lesion in the prepared affected breast.
-    """
-
-    def __init__(self, paths: Sequence[Path], latents: NDArray[np.float64] | None, healthy: float, lesions: NDArray[np.int64]) -> None:
-        super().__init__(paths, latents, healthy)
-        self._lesions = lesions
-
-    def load(self, index: int) -> Prepared:
-        """Return the window of one case, the same one each time."""
-        return window(super().load(index), self._lesions[index], WINDOW, np.random.default_rng([LEARN_SEED, index]))
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
     """Train, calibrate and write the weights; return the exit code."""
     usual = Wish()
@@ -203,45 +154,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
     wish = Wish(**{each.name: getattr(options, each.name) for each in fields(Wish)})
     if options.only_prepare:
-        prepare_learning(wish, options.out, options.processes, _say)
-        prepare_calibration(wish, options.out, options.processes, _say)
+        recipe = preset(wish.preset)
+        prepare_learning(options.out, wish.patients, recipe, options.processes, _say)
+        prepare_calibration(options.out, wish.calibration, wish.full_size, recipe, options.processes, _say)
     else:
         make(wish, options.out, options.weights or options.out, options.processes, _say)
     return 0
-
-
-def prepare_learning(wish: Wish, out: Path, processes: int, say: Callable[[str], None]) -> None:
-    """Write and prepare the phantoms to learn from that are not there yet, and write where their lesions lie.
-
-    Parameters
-    ----------
-    out
-        Folder of the cohorts and the runs.
-    processes
-        That make phantoms.
-    """
-    _prepare(out, LEARN, PhantomData("clinic", wish.patients, LEARN_SEED), preset(wish.preset), processes, say)
-    write_lesions(out / LESIONS, PhantomCohort(_cohort(out, LEARN)), preset(wish.preset), processes)
-
-
-def prepare_calibration(wish: Wish, out: Path, processes: int, say: Callable[[str], None]) -> None:
-    """Write and prepare the phantoms to calibrate with, and those at a scanner's resolution, as `prepare_learning` does."""
-    recipe = preset(wish.preset)
-    _prepare(out, CALIBRATE, PhantomData("clinic", wish.calibration, CALIBRATE_SEED), recipe, processes, say)
-    fine = RunFolder(out / FULL_SIZE)
-    fine.cases.mkdir(parents=True, exist_ok=True)
-    missing = [number for number in range(1, wish.full_size + 1) if not fine.case_path(number).is_file()]
-    for _ in each(_full_size_case, [(recipe, fine.path, number) for number in missing], processes):
-        pass
-
-
-def _prepare(out: Path, name: str, data: PhantomData, recipe: Recipe, processes: int, say: Callable[[str], None]) -> None:
-    """Write and prepare a cohort, as far as it is not there yet."""
-    started, cases = time.monotonic(), RunFolder(out / name)
-    if len(cases.case_paths()) < data.patients:
-        write_cohort(_cohort(out, name), data, processes=processes)
-        prepare_phantoms(PhantomCohort(_cohort(out, name)), recipe, cases, lambda _done, _whole: None, processes)
-        say(f"{data.patients} phantoms from seed {data.seed} on, prepared in {time.monotonic() - started:.0f} s")
 
 
 def make(wish: Wish, out: Path, weights: Path, processes: int, say: Callable[[str], None]) -> None:
@@ -270,10 +188,10 @@ def make(wish: Wish, out: Path, weights: Path, processes: int, say: Callable[[st
     if first:
         for run, plan in runs:
             _begin(run, plan)
-        prepare_learning(wish, out, processes, say)
+        prepare_learning(out, wish.patients, preset(wish.preset), processes, say)
     machine.wait()
     paths = RunFolder(out / LEARN).case_paths()
-    given = PhantomCohort(_cohort(out, LEARN)).latents if stages[0].losses.lambda_latents else None
+    given = PhantomCohort(cohort_folder(out, LEARN)).latents if stages[0].losses.lambda_latents else None
     near = WindowCases(paths, given, WINDOW_HEALTHY, read_lesions(out / LESIONS))
     if wish.control == "shuffled":
         near.labels = np.random.default_rng(LEARN_SEED).permutation(near.labels)
@@ -287,7 +205,7 @@ def make(wish: Wish, out: Path, weights: Path, processes: int, say: Callable[[st
     _train("whole breasts", Training(whole, far, first=windows.best, machine=machine), say)
     machine.wait()
     if first:
-        prepare_calibration(wish, out, processes, say)
+        prepare_calibration(out, wish.calibration, wish.full_size, preset(wish.preset), processes, say)
         _write(weights, whole, RunFolder(out / CALIBRATE), RunFolder(out / FULL_SIZE), say)
 
 
@@ -349,38 +267,6 @@ def _write(folder: Path, run: RunFolder, fresh: RunFolder, fine: RunFolder, say:
     say(f"Wrote {target.name}, {target.stat().st_size / 1e6:.1f} MB, sha256 {sha256}")
 
 
-def write_lesions(path: Path, cohort: PhantomCohort, recipe: Recipe, processes: int) -> None:
-    """Write where each lesion of a cohort lies, prepared by a recipe: (case, 3) slice, row, column in the affected breast, as JSON."""
-    if path.is_file():
-        return
-    jobs = [(cohort.path(index), cohort.labels[index], recipe) for index in range(len(cohort))]
-    places = list(each(_lesion_place, jobs, processes, ordered=True))
-    replace_file(path, lambda temporary: _write_text(temporary, json.dumps(places)))
-
-
-def read_lesions(path: Path) -> NDArray[np.int64]:
-    """Return what `write_lesions` wrote."""
-    return np.array(json.loads(path.read_text("utf-8")), dtype=np.int64)
-
-
-def _lesion_place(job: tuple[Path, NDArray[np.int64], Recipe]) -> list[int]:
-    """Return slice, row and column of the lesion in the affected breast of a stored phantom, prepared by that recipe."""
-    path, answers, recipe = job
-    patient = read_stored(path, answers)
-    affine = prepare(replace(patient.case, ultrasound=(), ultrasound_spacing_mm=(), angles_deg=()), recipe).mri_affine
-    if affine is None:
-        raise ValueError("A phantom has MRI.")
-    return lesion_place(patient.lesion_mm, patient.side, affine, recipe.mri_shape)
-
-
-def _full_size_case(job: tuple[Recipe, Path, int]) -> None:
-    """Write one case: the recipe, the run's folder, the case's number."""
-    recipe, run, number = job
-    with threadpool_limits(1):
-        made = make_patient(FULL_SIZE_SEED + number - 1, "demo")
-        RunFolder(run).write_case(number, case_arrays(prepare(made.case, recipe), made.labels, number))
-
-
 def _figures(run: RunFolder) -> str:
     epoch = run.progress().epochs[-1]
     answers = ", ".join(f"{task} {value:.2f}" for task, value in epoch.auc.items() if value is not None)
@@ -392,10 +278,6 @@ def _data(plan: Plan) -> PhantomData:
     if plan.data is None:
         raise ValueError("The bundled weights are learnt from a phantom cohort: the plan must name one.")
     return plan.data
-
-
-def _cohort(out: Path, name: str) -> Path:
-    return out / f"{name}-cohort"
 
 
 def _predictions(net: BreastNet, cases: CaseFiles) -> Predictions:

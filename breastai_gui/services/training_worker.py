@@ -98,11 +98,12 @@ def _terminate(*_: object) -> None:
 def _work(run: RunFolder) -> tuple[int, str]:
     if run.result() is not None:
         return 0, "this run is finished already."
+    begin = _beginning(run.plan().start_from)
     prepare_cases(run)
     if run.stop_wish() == "pause":
         return 0, f"{AS_ASKED}, before training began."
     run.tell_ready()
-    sentence = _trained(run)
+    sentence = _trained(run, begin)
     run.clear_stop()  # it was heard: whoever goes on by hand is not stopped again
     return 0, sentence
 
@@ -113,13 +114,13 @@ def _help(run: RunFolder) -> tuple[int, str]:
         if run.stop_wish() == "pause":
             return 0, ""
         time.sleep(0.5)
-    return (0, "") if run.result() is not None else (0, _trained(run))
+    return (0, "") if run.result() is not None else (0, _trained(run, _beginning(run.plan().start_from)))
 
 
-def _trained(run: RunFolder) -> str:
+def _trained(run: RunFolder, begin: Callable[[BreastNet], None] | None) -> str:
     from breastai_model.training.cross_validation import train
 
-    return train(run, _beginning(run.plan().start_from))
+    return train(run, begin)
 
 
 def _beginning(backbone: str) -> Callable[[BreastNet], None] | None:

@@ -1,4 +1,4 @@
-"""Weights files: safetensors, with recipe, metrics and intended use as JSON inside. Nothing in them is ever run.
+"""Weights files: safetensors, with recipe, metrics, intended use and model card inside. Nothing in them is ever run.
 
 Beside the network a file may hold a calibration (JSON), a distribution for the in-distribution check (JSON and tensors whose
 names begin with "distribution.") and the golden case's logits (JSON). A file is read once into memory and hashed; its header
@@ -45,6 +45,7 @@ if TYPE_CHECKING:
 FORMAT = "breastai-weights-1"
 LONGEST_HEADER = 4 * 2**20
 LONGEST_METRICS = 256 * 1024
+LONGEST_CARD = 16 * 1024
 INTENDED_USE = "Research and teaching only. Not a medical device; not for decisions about a patient."
 
 NOT_SAFETENSORS = "This is not a valid safetensors file, the only kind of weights that this program reads."
@@ -79,6 +80,8 @@ class Weights:
         What it has seen, or None: then no distance is known.
     golden
         (task, 2) logits of its golden case in float64, or None in files from before there was one.
+    card
+        The model card, Markdown: what it learnt from, what was measured, its limits; "" where the file holds none.
     """
 
     net: BreastNet
@@ -91,6 +94,7 @@ class Weights:
     calibration: Calibration | None = None
     distribution: Distribution | None = None
     golden: list[list[float]] | None = None
+    card: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +109,7 @@ class _Told:
     calibration: Calibration | None
     law: Law | None
     golden: list[list[float]] | None
+    card: str
 
 
 def save_weights(
@@ -116,6 +121,7 @@ def save_weights(
     version: str,
     calibration: Calibration | None = None,
     distribution: Distribution | None = None,
+    card: str = "",
 ) -> None:
     """Write a weights file. It appears whole or not at all.
 
@@ -133,12 +139,16 @@ def save_weights(
         What the log-odds mean, where that was fitted.
     distribution
         What the model has seen, where that was fitted.
+    card
+        The model card, Markdown.
 
     Raises
     ------
     WeightsError
-        If the network does not fit the recipe or holds values that are no numbers, or a name has odd signs.
+        If the network does not fit the recipe or holds values that are no numbers, a name has odd signs, or the card is no plain text.
     """
+    if card and not _is_plain(card):
+        raise WeightsError(f"A model card is plain text of at most {LONGEST_CARD} letters.")
     if not _NAME.fullmatch(name) or not _NAME.fullmatch(version):
         raise WeightsError("A model's name and version may hold letters, digits, spaces and . , ( ) + - _ only.")
     tensors = {key: value.detach().to("cpu").contiguous() for key, value in net.state_dict().items()}
@@ -153,6 +163,7 @@ def save_weights(
         "name": name,
         "version": version,
         "intended_use": INTENDED_USE,
+        "card": card,
     }
     golden = golden_logits(net)
     if all(math.isfinite(value) for pair in golden for value in pair):
@@ -230,6 +241,7 @@ def read_weights(path: Path | str, expected_sha256: str | None = None) -> Weight
         told.calibration,
         distribution,
         told.golden,
+        told.card,
     )
 
 
@@ -245,6 +257,8 @@ def _check(file: IO[bytes], size: int) -> _Told:
     for key, longest in (("calibration", LONGEST_CALIBRATION), ("distribution", LONGEST_DISTRIBUTION), ("golden", LONGEST_GOLDEN)):
         if key in told and (not isinstance(told[key], str) or len(told[key]) > longest):
             raise WeightsError(f"The model file has no proper {key}: it cannot be used.")
+    if "card" in told and not (isinstance(told["card"], str) and _is_plain(told["card"])):
+        raise WeightsError("The model file has no proper card: it cannot be used.")
     if not _NAME.fullmatch(told["name"]) or not _NAME.fullmatch(told["version"]):
         raise WeightsError("The model's name or version holds signs that do not belong there.")
     try:
@@ -261,7 +275,12 @@ def _check(file: IO[bytes], size: int) -> _Told:
     except (RecipeError, CalibrationError, StrictJsonError) as error:
         raise WeightsError(f"The model file cannot be used: {error}") from error
     _fits(header, recipe, law)
-    return _Told(recipe, metrics, told["name"], told["version"], told["intended_use"], calibration, law, golden)
+    return _Told(recipe, metrics, told["name"], told["version"], told["intended_use"], calibration, law, golden, told.get("card", ""))
+
+
+def _is_plain(text: str) -> bool:
+    """Return whether a text is short and has no signs that would steer a terminal."""
+    return len(text) <= LONGEST_CARD and all(sign.isprintable() or sign == "\n" for sign in text)
 
 
 def _header(file: IO[bytes], size: int) -> dict[str, Any]:

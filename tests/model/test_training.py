@@ -37,6 +37,7 @@ def test_it_tells_a_plain_difference_apart_and_leaves_a_whole_model(tmp_path):
     assert (weights.name, weights.metrics["best_epoch"]) == ("test", result["best_epoch"])
     assert weights.recipe == RECIPE
     card = (run.path / "model_card.md").read_text("utf-8")
+    assert read_weights(run.model).card == card
     assert "Learnt from 6 made-up patients" in card
     assert "| lymph node metastasis | 1.00 |" in card
     assert "say nothing about real patients" in card

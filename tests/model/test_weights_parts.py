@@ -60,8 +60,8 @@ def test_calibration_and_distribution_come_back_as_they_were(tmp_path: Path) -> 
 
 
 def test_a_file_with_neither_is_legal(tmp_path: Path) -> None:
-    weights = read_weights(changed(a_weights_file(tmp_path), {"golden": None}))
-    assert (weights.calibration, weights.distribution, weights.golden) == (None, None, None)
+    weights = read_weights(changed(a_weights_file(tmp_path), {"golden": None, "card": None}))
+    assert (weights.calibration, weights.distribution, weights.golden, weights.card) == (None, None, None, "")
     prediction = Predictor(tmp_path / "model.safetensors", device="cpu").predict(a_case(), maps="none")
     assert prediction.distribution is None
     assert prediction.high_grade.prediction_set is None
@@ -70,6 +70,8 @@ def test_a_file_with_neither_is_legal(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("told", "tensors", "sentence"),
     [
+        ({"card": "\x1b[2J"}, {}, "no proper card"),
+        ({"card": "x" * 20_000}, {}, "no proper card"),
         ({"calibration": "{}"}, {}, "missing or unknown"),
         ({"calibration": "[" * 1000}, {}, "not valid JSON"),
         ({"calibration": " " * 100_000}, {}, "no proper calibration"),

@@ -9,11 +9,12 @@ import pytest
 import torch
 
 from breastai_gui.resource import resource
+from breastai_gui.services.command_line import parse, run
 from breastai_gui.services.models import BUNDLED, ModelError, Models, header_of, sha256_of
 from breastai_gui.services.places import Places
 from breastai_model.network.net import BreastNet
 from breastai_model.recipe import preset
-from breastai_model.weights import save_weights
+from breastai_model.weights import read_weights, save_weights
 
 
 @pytest.fixture
@@ -38,6 +39,25 @@ def test_the_bundled_model_is_what_its_sum_says_small_and_named_as_made_up(model
     assert model.path == resource("weights") / BUNDLED
     assert sha256_of(model.path) == model.sha256 == hashlib.sha256(model.path.read_bytes()).hexdigest()
     assert model.path.stat().st_size <= 20_000_000
+
+
+def test_the_card_of_a_model_stands_in_its_file_and_is_shown(weights, capsys):
+    assert run(parse(["models", "card"])) == 0
+    said = capsys.readouterr().out
+    assert said.startswith(f"breastai-demonstration {read_weights(resource('weights') / BUNDLED).version}, SHA-256 ")
+    for words in (
+        "Not a medical device",
+        "made-up patients",
+        "## Measured",
+        "| lymph node metastasis | 0.",
+        "## Limits",
+        "## How it was made",
+    ):
+        assert words in said
+    assert run(parse(["models", "card", str(weights)])) == 0
+    assert "The file holds no card." in capsys.readouterr().out
+    assert run(parse(["models", "card", "nowhere.safetensors"])) == 1
+    assert "The model file is missing" in capsys.readouterr().err
 
 
 def test_install_activate_and_go_back(models, weights):

@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import subprocess
+import sys
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
+import torch
+from safetensors.torch import save_file
 
 from breastai_gui.services import command_line
 from breastai_gui.services.places import Places
 from breastai_model.plan import PhantomData, Plan, plan_with
 from breastai_model.recipe import preset
 from breastai_model.run_folder import RunFolder
+from breastai_model.weights import read_weights
+from resnet_files import SMALL, state_dict
 
+PLANS = Path(__file__).parents[2] / "resources" / "plans"
 RECIPE = preset("tiny", mri_shape=(4, 16, 16), us_shape=(16, 16))
 
 
@@ -65,3 +74,54 @@ def test_what_cannot_be_started_is_said_in_one_sentence(plan_file, tmp_path, cap
         said = capsys.readouterr().err
         assert sentence in said
         assert len(said.splitlines()) == 1
+
+
+def test_a_run_starts_from_the_imported_backbone_that_its_plan_names(tmp_path, capsys):
+    """One epoch at a rate that moves nothing: what comes out is what was brought, in every stream."""
+    brought = state_dict(SMALL)
+    save_file(brought, tmp_path / "resnet.safetensors")
+    sha256 = hashlib.sha256((tmp_path / "resnet.safetensors").read_bytes()).hexdigest()
+    small = {"epochs": 1, "batch_size": 3, "device": "cpu", "validation_share": 0.34, "weight_decay": 0.0, "learning_rate": 1e-9}
+    plan = plan_with("begun", SMALL, "stable", data=PhantomData("clinic", 4, 3), **small, start_from=sha256)
+    (tmp_path / "begun.json").write_text(json.dumps(plan.to_json()), "utf-8")
+    assert breastai(tmp_path / "begun.json") == 1
+    said = capsys.readouterr().out
+    assert "which is not here: import it with breastai models import-imagenet FILE" in said
+    assert "made-up patients" not in said, "not after minutes of making phantoms"
+
+    assert command_line.run(command_line.parse(["models", "import-imagenet", str(tmp_path / "resnet.safetensors")])) == 0
+    assert breastai(tmp_path / "begun.json") == 0
+    run = RunFolder(Places().runs / "plan-begun")
+    model = read_weights(run.model)
+    kernel = brought["stages.1.blocks.0.conv2.weight"]
+    streams = [
+        value for value in model.net.state_dict().values() if value.shape == kernel.shape and torch.allclose(value, kernel, atol=1e-6)
+    ]
+    assert len(streams) == 2, "the agnostic and the specific stream of the ultrasound"
+    stem = brought["stem.conv.weight"].sum(dim=1, keepdim=True)
+    assert any(value.shape == stem.shape and torch.allclose(value, stem, atol=1e-6) for value in model.net.state_dict().values())
+    assert sha256 in model.card, "the card in the file tells where the weights began"
+
+
+def test_each_plan_that_comes_with_the_program_starts_unchanged(tmp_path):
+    """All four at once, ended when the first of their patients are there."""
+    plans = sorted(PLANS.glob("*.json"))
+    command = [sys.executable, "-u", "-m", "breastai_gui", "train"]
+    started = [
+        subprocess.Popen(
+            [*command, str(plan), "--out", str(tmp_path / plan.stem)], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        )
+        for plan in plans
+    ]
+    try:
+        for plan, process in zip(plans, started, strict=True):
+            assert process.stdout is not None
+            said = [process.stdout.readline() for _ in range(2)]
+            assert said[0].startswith("The run's folder is")
+            assert f"Making {Plan.from_json(json.loads(plan.read_text())).data.patients} made-up patients" in said[1], said
+            process.terminate()
+            assert "it can go on from its last checkpoint" in process.communicate(timeout=60)[0]
+            assert process.returncode == 0
+    finally:
+        for process in started:
+            process.kill()

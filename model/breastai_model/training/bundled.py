@@ -54,6 +54,7 @@ from breastai_model.training.bundled_cases import (
     read_lesions,
 )
 from breastai_model.training.calibrate import calibrated
+from breastai_model.training.card import bundled_card
 from breastai_model.training.checkpoint import load_checkpoint
 from breastai_model.training.dataset import CaseFiles
 from breastai_model.training.evaluate import task_metrics
@@ -260,7 +261,7 @@ def _write(folder: Path, run: RunFolder, fresh: RunFolder, fine: RunFolder, say:
     }
     target = folder / f"{NAME}.safetensors"
     calibration, distribution = calibrated(predictions, COVERAGE), fit_distribution(readings[::2], readings[1::2])
-    save_weights(target, net, plan.recipe, metrics, NAME, VERSION, calibration=calibration, distribution=distribution)
+    save_weights(target, net, plan.recipe, metrics, NAME, VERSION, calibration, distribution, bundled_card(plan.recipe, metrics))
     sha256 = read_weights(target).sha256
     replace_file(folder / "SHA256SUMS", lambda path: _write_text(path, f"{sha256}  {target.name}\n"))
     say(json.dumps({scope: {task: told["auc"] for task, told in tasks.items()} for scope, tasks in metrics["auc"].items()}))

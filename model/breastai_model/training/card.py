@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from breastai_model.plan import Plan
+    from breastai_model.recipe import Recipe
 
 
 def model_card(plan: Plan, result: Mapping[str, Any]) -> str:
@@ -37,8 +38,7 @@ def model_card(plan: Plan, result: Mapping[str, Any]) -> str:
         "",
         "## Measured",
         "",
-        "| task | AUC | 95 % interval | MRI alone | ultrasound alone | patients | positive |",
-        "|---|---|---|---|---|---|---|",
+        *_HEADER,
         *(_row(task, result["metrics"]) for task in TASKS),
         "",
         "## Limits",
@@ -59,6 +59,55 @@ def model_card(plan: Plan, result: Mapping[str, Any]) -> str:
     return "\n".join(lines) + "\n"
 
 
+def bundled_card(recipe: Recipe, metrics: Mapping[str, Any]) -> str:
+    """Return the card of the weights that come with the program, as Markdown.
+
+    Parameters
+    ----------
+    metrics
+        Those in the weights file, as `breastai_model.training.bundled` writes them.
+    """
+    measured = metrics["auc"]
+    rows = {task: measured["both"][task] for task in TASKS}
+    rows |= {"without_ultrasound": measured["mri"], "without_mri": measured["us"]}
+    lines = [
+        "# The model that comes with BreastAI",
+        "",
+        INTENDED_USE,
+        "",
+        "## Data",
+        "",
+        f"Learnt from {metrics['phantoms']} made-up patients (scenario clinic, law {metrics['law'][:12]}) and from nobody else; nothing "
+        f"was pre-trained. {metrics['calibrated_on']} other made-up patients gave the figures below and all temperatures, thresholds "
+        f"and conformal sets; these and {metrics['full_size']} at a scanner's resolution gave what counts as seen before.",
+        "",
+        "## What each positive answer means",
+        "",
+        *(f"- {task.replace('_', ' ')}: {getattr(recipe.positives, task)}" for task in TASKS),
+        "",
+        "## Measured",
+        "",
+        *_HEADER,
+        *(_row(task, rows) for task in TASKS),
+        "",
+        "On 1,000 others, with calibration, coverage, leakage and heatmaps: model/README.md of the program.",
+        "",
+        "## Limits",
+        "",
+        "The patients were made up: these figures say nothing about real patients, and probabilities of real images are withheld until "
+        "the reader asks for them.",
+        "",
+        "## How it was made",
+        "",
+        "breastai train --bundled: "
+        + ", then ".join(f"{metrics['epochs'][stage]} epochs on {words} ({metrics['hours'][stage]:g} hours)" for stage, words in _STAGES)
+        + f"; preset {recipe.preset}, losses {recipe.losses}; {metrics['machine']}.",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+_STAGES = (("windows", "windows around the lesions"), ("whole", "whole breasts"))
+_HEADER = ("| task | AUC | 95 % interval | MRI alone | ultrasound alone | patients | positive |", "|---|---|---|---|---|---|---|")
 _CALIBRATED_ON = {"folds": "predictions of the folds' networks for their held-out patients", "held-out cases": "held-out patients above"}
 _WATCHED = {"validation": "L_cls of the held-out patients", "training": "L_f of the training epoch, as published"}
 

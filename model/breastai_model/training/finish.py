@@ -101,6 +101,7 @@ def finished(training: Training, predictions: Predictions | None = None) -> str:
     }
     used.write(folder.path / FILE_NAME)
     distribution = _distribution(net, cases, held_out)
-    save_weights(folder.model, net, plan.recipe, result, plan.name, MODEL_VERSION, calibration=calibration, distribution=distribution)
-    folder.write_result(result, model_card(plan, result))
+    card = model_card(plan, result)
+    save_weights(folder.model, net, plan.recipe, result, plan.name, MODEL_VERSION, calibration, distribution, card)
+    folder.write_result(result, card)
     return word

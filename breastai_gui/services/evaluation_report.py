@@ -23,6 +23,7 @@ from breastai_gui.services.evaluation_report_tables import (
 from breastai_model.case import TASKS
 from breastai_model.run_folder import RunFolder
 from breastai_model.training.calibrate import calibrated
+from breastai_model.training.delong import EQUIVALENCE_MARGIN
 from breastai_model.training.evaluate import evaluated
 from breastai_model.training.predictions import FILE_NAME, Predictions
 
@@ -184,6 +185,8 @@ def report(name: str, plan: Plan, evaluation: Evaluation) -> str:
         + ".</p>",
         _plots(evaluation),
         _section("Both modalities against one", comparison_table(evaluation)),
+        f'<p class="small">Equivalent: the whole interval of the difference lies within ±{100 * EQUIVALENCE_MARGIN:g}, a margin fixed '
+        "beforehand.</p>",
         _section("Folds", folds) if folds else "",
         _section("Subgroups", subgroups) if subgroups else "",
         "<h2>Notes</h2><ul>" + "".join(f"<li>{escape(note)}</li>" for note in notes(plan, evaluation)) + "</ul>",

@@ -113,7 +113,7 @@ def comparison_table(evaluation: Evaluation) -> str:
             f"{NAMES[each.first]} against {NAMES[each.second]}",
             str(auc.n),
             f"{percent(auc.first)} and {percent(auc.second)}",
-            f"{percent(auc.difference)} ({percent(auc.low)} to {percent(auc.high)})",
+            f"{percent(auc.difference)} ({percent(auc.low)} to {percent(auc.high)})" + (", equivalent" if auc.equivalent else ""),
             p_value(auc.p),
             p_value(each.auc_p_holm),
             str(each.only_first_right),

@@ -89,3 +89,15 @@ def test_holm_by_hand():
     assert holm([0.04, 0.01, 0.03]) == pytest.approx((0.06, 0.03, 0.06))
     assert holm([0.9, 0.8]) == (1.0, 1.0)
     assert holm([]) == ()
+
+
+def test_equivalent_is_an_interval_that_lies_within_the_margin_and_not_a_large_p():
+    chance = np.random.default_rng(3)
+    labels = chance.integers(0, 2, 4000)
+    score = chance.normal(labels, 1.0)
+    near, coarse = score + chance.normal(0, 0.1, 4000), score + chance.normal(0, 1.0, 4000)
+    assert delong_test(score, near, labels).equivalent
+    assert not delong_test(score, coarse, labels).equivalent
+    few = delong_test(score[:40], coarse[:40], labels[:40])
+    assert few.p > 0.05
+    assert not few.equivalent, "too few patients to tell is not equal"

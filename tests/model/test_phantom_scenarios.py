@@ -10,6 +10,7 @@ import pytest
 from breastai_model.case import TASKS, Labels
 from breastai_model.phantom import appearance, kinetics, layers, scenarios, tissues, ultrasound
 from breastai_model.phantom.latents import LATENT_NAMES, MRI_PRIVATE, SCOPES, SHARED, US_PRIVATE, draw_latents
+from breastai_model.phantom.patient import make_patient
 from breastai_model.phantom.scenarios import (
     CERTAIN,
     SCENARIOS,
@@ -42,6 +43,24 @@ def answers(scenario: Scenario, count: int = 2000) -> np.ndarray:
 
 def test_the_law_is_the_frozen_one() -> None:
     assert law_hash() == FROZEN_LAW
+
+
+@pytest.mark.parametrize(
+    ("seed", "phases", "mri_spread", "angles", "us_spread"),
+    [
+        (7, [18.31, 24.75, 24.88, 24.6, 23.32], 39.04, [78.72, 82.09, 83.35], 50.38),
+        (8, [22.88, 32.51, 32.35, 31.67, 29.46], 49.37, [91.27, 91.5, 92.01], 43.49),
+    ],
+)
+def test_the_pictures_are_the_frozen_ones(seed: int, phases: list[float], mri_spread: float, angles: list[float], us_spread: float) -> None:
+    """Numbers inside the functions that draw are in no hash: the mean of each phase and of three angles tells a change of them."""
+    case = make_patient(seed, "model", "clinic").case
+    assert case.dce is not None
+    assert case.dce.mean(axis=(1, 2, 3)) == pytest.approx(phases, abs=0.03)
+    assert case.dce.std() == pytest.approx(mri_spread, abs=0.05)
+    assert case.ultrasound is not None
+    assert [np.mean(case.ultrasound[angle]) for angle in range(3)] == pytest.approx(angles, abs=0.1)
+    assert np.std(np.asarray(case.ultrasound, dtype=np.float64)) == pytest.approx(us_spread, abs=0.1)
 
 
 def test_the_hash_tells_every_change_of_effect_noise_or_prevalence(monkeypatch: pytest.MonkeyPatch) -> None:

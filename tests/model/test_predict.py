@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,13 +15,11 @@ from breastai_model.case import TASKS
 from breastai_model.inference import devices
 from breastai_model.inference.devices import choose_device, physical_cores, runs_on, set_threads
 from breastai_model.inference.predict import PredictError, Predictor
+from breastai_model.phantom.patient import make_patient
 from breastai_model.prepare import collate, prepare
 from breastai_model.recipe import preset
 from breastai_model.weights import WeightsError, save_weights
 from model_cases import a_case, a_net, a_weights_file, without_mri, without_ultrasound
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 TINY = preset("tiny")
 
@@ -273,7 +272,9 @@ def test_w9_a_failure_in_the_middle_is_computed_again_on_the_cpu_and_said(predic
             raise error
 
     failing.net.heads["high_ki67"].register_forward_pre_hook(run_out_once)
-    plain = failing.predict(a_case())
+    told: list[str] = []
+    plain = failing.predict(a_case(), lambda _fraction, words: told.append(words))
+    assert told.index("Reading the images") < told.index("Reading the images on the CPU, about 1 s")
     assert passes == ["cpu:0", "cpu", "cpu"], "on the CPU empty pictures, then the patient"
     assert plain.device == "cpu"
     assert plain.device_note == (
@@ -314,3 +315,16 @@ def test_threads_follow_the_environment(monkeypatch: pytest.MonkeyPatch) -> None
         assert set_threads() in (1, min(physical_cores(), 8))
     finally:
         torch.set_num_threads(before)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no NVIDIA GPU that torch can use: agreement with the CPU was not checked")
+def test_the_gpu_agrees_with_the_cpu() -> None:
+    """float32 without TF32, the bundled weights, a made-up patient: 1e-3 in probability, also with one modality alone."""
+    bundled = Path(__file__).parents[2] / "resources" / "weights" / "breastai-demonstration.safetensors"
+    gpu, cpu = Predictor(bundled, device="cuda"), Predictor(bundled, device="cpu")
+    assert (gpu.device, gpu.device_note) == ("cuda", "")
+    whole = make_patient(11, "model", "clinic").case
+    us_alone = replace(whole, dce=None, dce_scale=None, dce_affine=None, dce_times_s=None)
+    mri_alone = replace(whole, ultrasound=(), ultrasound_spacing_mm=(), angles_deg=())
+    for case in (whole, us_alone, mri_alone):
+        assert probabilities(gpu.predict(case)) == pytest.approx(probabilities(cpu.predict(case)), abs=1e-3)

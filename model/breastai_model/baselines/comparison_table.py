@@ -15,6 +15,7 @@ from breastai_model.baselines.system import HEADING
 from breastai_model.baselines.systems import SYSTEMS
 from breastai_model.case import TASKS
 from breastai_model.run_folder import replace_file
+from breastai_model.training.delong import EQUIVALENCE_MARGIN
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from breastai_model.baselines.comparison_result import Scope
     from breastai_model.case import Task
     from breastai_model.phantom.ceilings import Ceilings
+    from breastai_model.training.delong import AucDifference
 
     Figures = Mapping[Scope, Mapping[Task, Mapping[str, SeedMean | None]]]
 
@@ -124,19 +126,23 @@ def _differences(answers: Mapping[str, SystemAnswers], comparison: Comparison) -
     if OURS not in answers:
         return ["Ours was not among the systems: no test against it.", ""]
     lines = ["## Ours minus each system, AUC with MRI + US", ""]
-    lines += ["DeLong on the mean over the seeds; p after Holm over the three tasks."]
+    lines += [
+        "DeLong on the mean over the seeds; p after Holm over the three tasks. Equivalent: the whole interval lies within "
+        f"±{100 * EQUIVALENCE_MARGIN:g}, a margin fixed beforehand."
+    ]
     if len(comparison.splits) > 1:
         lines += ["Answers of several folds' networks are pooled by their rank within the fold, so the test is approximate."]
     lines += ["", _row(["System", *(WORDS[task] for task in TASKS)]), _rule(1 + len(TASKS))]
     for name, own in answers.items():
         if name != OURS:
             found = against(answers[OURS], own, comparison.cases.labels)
-            cells = [
-                "–" if test is None else f"{_signed(test[0].difference)} ({_signed(test[0].low)} to {_signed(test[0].high)}), {_p(test[1])}"
-                for test in found.values()
-            ]
-            lines += [_row([_title(name, answers), *cells])]
+            lines += [_row([_title(name, answers), *("–" if test is None else _difference(*test) for test in found.values())])]
     return [*lines, ""]
+
+
+def _difference(test: AucDifference, p_holm: float) -> str:
+    words = f"{_signed(test.difference)} ({_signed(test.low)} to {_signed(test.high)}), {_p(p_holm)}"
+    return f"{words}, equivalent" if test.equivalent else words
 
 
 def _bounds(bounds: Ceilings) -> list[str]:
@@ -167,7 +173,10 @@ def _values(comparison: Comparison, answers: Mapping[str, SystemAnswers], figure
                 scope: {task: {metric: None if each is None else asdict(each) for metric, each in by.items()} for task, by in tasks.items()}
                 for scope, tasks in figures[name].items()
             },
-            "ours_minus_this": {task: None if test is None else {**asdict(test[0]), "p_holm": test[1]} for task, test in tests.items()},
+            "ours_minus_this": {
+                task: None if test is None else {**asdict(test[0]), "p_holm": test[1], "equivalent": test[0].equivalent}
+                for task, test in tests.items()
+            },
         }
     return {
         "heading": HEADING,

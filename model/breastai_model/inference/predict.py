@@ -39,6 +39,9 @@ Engine = Literal["torch", "openvino", "preview"]
 """What computes: torch; OpenVINO in float32 where that is possible; or torch with the encoders in bfloat16, for a quick look."""
 MapDepth = Literal["all", "last", "none"]
 """Heatmaps from all stages; from the last alone, coarse and nearly free; or none."""
+EMPTY_PASSES: dict[MapDepth, float] = {"all": 9.0, "last": 4.0}
+"""How many times as long as `uniform_response` a patient with maps takes: that is a third of a forward pass, all maps about three."""
+
 NO_RESULT = "The model produced no valid result for this case: no number is shown."
 
 
@@ -95,6 +98,7 @@ class Predictor:
         self._move()
         self._test_itself()
         self._uniform: tuple[str, UniformResponse] | None = None
+        self._empty_seconds = 0.0
         self._fast: tuple[BreastNet, str] | None = None
         self._fast_maps: tuple[MapDepth, ...] = ("none",) if engine == "preview" else ("none", "last")
         self._precision = "bfloat16" if engine == "preview" else "float32"
@@ -181,7 +185,6 @@ class Predictor:
             if self.device == "cpu":
                 raise
             self._fall_back(error)
-            say(0.15, "Reading the images on the CPU")
             odds, found, readings = self._read(prepared, say, maps)
         say(0.95, "Placing the heatmaps")
         scope = _scope(prepared)
@@ -232,9 +235,7 @@ class Predictor:
         if not self.recipe.modality_dropout and (case.dce is None or not case.ultrasound):
             missing = "MRI" if case.dce is None else "ultrasound"
             raise PredictError(f"This model was not trained to answer without {missing}: add the {missing} or choose another model.")
-        prepared = prepare(case, self.recipe)
-        say(0.15, "Reading the images")
-        return prepared
+        return prepare(case, self.recipe)
 
     def _engine(self, maps: MapDepth) -> tuple[BreastNet, str]:
         """Return the network to run and what computes it."""
@@ -250,9 +251,11 @@ class Predictor:
         orders = [prepared, prepared.swapped()] if prepared.both_orders else [prepared]
         net = self._engine(maps)[0]
         odds, found, readings = [], [], []
+        words = self._reading_words(len(orders), maps)
+        say(0.15, words)
 
         def within(first: float, share: float) -> Callable[[float], None]:
-            return lambda done: say(first + share * done, "Reading the images")
+            return lambda done: say(first + share * done, words)
 
         for number, order in enumerate(orders):
             first, share = 0.15 + 0.8 * number / len(orders), 0.8 / len(orders)
@@ -269,6 +272,13 @@ class Predictor:
         whole = None if not found else found[0] if len(found) == 1 else averaged(found[0], found[1])
         return torch.stack(odds), whole, readings
 
+    def _reading_words(self, orders: int, maps: MapDepth) -> str:
+        """Return what is being done, on the CPU with about how long it takes: so many times as long as empty pictures took."""
+        if self.device != "cpu" or maps == "none":
+            return "Reading the images"
+        self._uniform_response()
+        return f"Reading the images on the CPU, about {max(1, round(orders * EMPTY_PASSES[maps] * self._empty_seconds))} s"
+
     def _pass(
         self, net: BreastNet, order: Prepared, maps: MapDepth, means: StageMeans, tell: Callable[[float], None]
     ) -> tuple[Output, StreamMaps | None]:
@@ -283,7 +293,9 @@ class Predictor:
     def _uniform_response(self) -> UniformResponse:
         """Return what the network answers to empty pictures, computed once for each device."""
         if self._uniform is None or self._uniform[0] != self.device:
+            start = time.perf_counter()
             self._uniform = self.device, uniform_response(self.net)
+            self._empty_seconds = time.perf_counter() - start
         return self._uniform[1]
 
     def _temperature(self, scope: Scope, task: int) -> float:

@@ -52,7 +52,7 @@ class Output:
 
 
 class BreastNet(nn.Module):
-    """The forward pass: streams, fusion of the two modalities, affinity of neighbours, three heads.
+    """The forward pass: streams, fusion (equations 4 to 9), affinity, three heads on [F^a, F^s_M, F^s_U] (equations 11 to 13).
 
     Only present phases, breasts and angles pass the encoders, so what stands in an absent one's place cannot matter and
     the batch norms' statistics are of present ones. Nothing connects the patients of a batch, except the batch norms'

@@ -238,7 +238,7 @@ def law_json() -> str:
     """Return all effect sizes, noise constants and prevalences as canonical JSON: sorted names, no blanks.
 
     Beside the laws and `APPEARANCE` these are the named constants of the modules that draw the images; numbers inside their functions are
-    not among them.
+    not among them; a test holds the pictures themselves.
     """
     everything = {
         "laws": {name: asdict(law) for name, law in SCENARIOS.items()},

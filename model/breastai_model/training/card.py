@@ -68,7 +68,7 @@ def bundled_card(recipe: Recipe, metrics: Mapping[str, Any]) -> str:
         Those in the weights file, as `breastai_model.training.bundled` writes them.
     """
     measured = metrics["auc"]
-    rows = {task: measured["both"][task] for task in TASKS}
+    rows: dict[str, Any] = {task: measured["both"][task] for task in TASKS}
     rows |= {"without_ultrasound": measured["mri"], "without_mri": measured["us"]}
     lines = [
         "# The model that comes with BreastAI",

@@ -13,6 +13,11 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
+EQUIVALENCE_MARGIN = 0.05
+"""Fixed before anything was compared: two AUCs whose difference lies within it, interval and all, count as equivalent. It is about
+what one collection of 500 patients can tell apart at all."""
+
+
 @dataclass(frozen=True, slots=True)
 class AucDifference:
     """Two AUCs on the same cases.
@@ -36,6 +41,11 @@ class AucDifference:
     high: float
     p: float
     n: int
+
+    @property
+    def equivalent(self) -> bool:
+        """Whether the whole interval lies within `EQUIVALENCE_MARGIN` (two one-sided tests at 2.5 %; Schuirmann 1987)."""
+        return self.low >= -EQUIVALENCE_MARGIN and self.high <= EQUIVALENCE_MARGIN
 
 
 def auc_covariance(scores: NDArray[np.float64], labels: NDArray[np.int64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

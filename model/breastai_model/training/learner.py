@@ -34,7 +34,7 @@ LARGEST_GRADIENT_NORM = 5.0
 
 
 class Learner:
-    """A network that learns.
+    """A network that learns: theta makes L_f small (equations 14 and 16), omega makes L_g large (15 and 17), each with its own Adam.
 
     Parameters
     ----------
@@ -88,7 +88,9 @@ class Learner:
         micro_batch: int = 0,
         latents: Tensor | None = None,
     ) -> dict[str, float] | None:
-        """Learn from one batch; return its losses by the names of `objective.PARTS` and "L_g", or None where it was skipped.
+        """Learn from one batch (equation 16 for theta, 17 for omega) and return its losses.
+
+        They are named as `objective.PARTS` and "L_g"; None where the batch was skipped.
 
         A batch that fails (no memory) or whose loss or gradient is no finite number leaves no trace: neither in the encoders, nor in
         the discriminators, the running statistics or the memory.

@@ -119,7 +119,7 @@ def warm_up(epoch: float, epochs: float) -> float:
 
 
 class Objective(nn.Module):
-    """The losses of a plan, with their memory as buffers.
+    """The losses of a plan, with their memory as buffers: equations 1 to 3 and 10 to 13, weighed as in 14 and 15.
 
     Parameters
     ----------

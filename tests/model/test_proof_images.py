@@ -64,9 +64,9 @@ def test_scenarios_share_images_and_differ_in_labels():
 
 @pytest.mark.timeout(600)
 def test_what_shows_in_the_images_is_learnt_and_a_coin_is_not(tmp_path: Path):
-    """The proof's own chain at a twentieth of its budget: phantoms, windows, training, fresh phantoms, AUC."""
+    """The proof's own chain at a tenth of its budget: phantoms, windows, training, fresh phantoms, AUC."""
     work = bench(tmp_path, 500)
-    budget = replace(QUICK, learn=100, test=60, epochs=8)
+    budget = replace(QUICK, learn=120, test=60, epochs=10)
     learn, test = cohorts("clinic", budget)
     sources = ("S1", TASKS[0]), ("S1", TASKS[1]), ("S5", TASKS[0])
     for cohort in (learn, test):

@@ -9,11 +9,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from breastai_model.phantom.latents import LATENT_NAMES
+from breastai_model.phantom.measured import MRI_FEATURES, US_FEATURES
 from breastai_model.proof import latent_claims, probes
 from breastai_model.proof.latent_claims import LatentBudget
 from breastai_model.proof.latent_phantoms import ceiling, draw_patients
 from breastai_model.proof.latent_training import SETTINGS, answers, trained
 from breastai_model.proof.pieces import Bench, OutOfTime
+from breastai_model.proof.readable import readable
 
 
 @pytest.fixture(scope="module")
@@ -123,3 +126,15 @@ def test_linear_readers_agree_with_plain_algebra():
     assert probes.retrieval(x, rng.standard_normal((500, 4))).value < 0.05
     assert probes.leakage(x, x + 3.0, "linear").low > 0.9
     assert probes.leakage(x, rng.standard_normal((500, 4)), "linear").high < 0.6
+
+
+def test_what_is_measured_in_a_modality_reads_its_own_latents_and_no_others():
+    rng = np.random.default_rng(5)
+    latents = rng.normal(size=(400, len(LATENT_NAMES)))
+    slope, echo = (latents[:, LATENT_NAMES.index(name)] for name in ("slope", "echo"))
+    measured = rng.normal(size=(400, len(MRI_FEATURES) + len(US_FEATURES)))
+    measured[:, 0], measured[:, -1] = slope + 0.1 * measured[:, 0], np.where(rng.random(400) < 0.02, np.nan, echo)
+    assert readable(measured, latents, "mri", ("slope",)).low > 0.9
+    assert readable(measured, latents, "us", ("slope",)).high < 0.3
+    assert readable(measured, latents, "us", ("echo",)).low > 0.8
+    assert readable(measured, latents, "both", ("slope", "echo")).low > 0.8

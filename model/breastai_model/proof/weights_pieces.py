@@ -18,6 +18,7 @@ from breastai_model.proof import pointing, probes
 from breastai_model.proof.intervals import Interval, auc_interval, exact, mean_interval
 from breastai_model.proof.latent_claims import LEAKY, PROBE_GATE
 from breastai_model.proof.pieces import Piece
+from breastai_model.proof.readable import readable
 from breastai_model.proof.table import Expected, Row, at_least, at_most, between, contains
 from breastai_model.proof.weights_answers import PART, FreshPhantoms, read_answers
 from breastai_model.training.bundled_cases import TEST
@@ -197,7 +198,7 @@ def _feature_rows(given: Given, count: int, bench: Bench) -> list[Row]:
             "the same on a network trained without BatchNorm on F^a, adversary and L_C",
             at_least(LEAKY),
             open_control,
-            note if given.leaky is not None else "No such network was given.",
+            note if given.leaky is not None else "No such network was given: breastai train --bundled --control leaky makes one.",
         ),
         Row("positive control of the probe", "the same on F^s", at_least(LEAKY), probes.leakage(*specific, "mlp"), note),
         Row(
@@ -216,13 +217,13 @@ def _feature_rows(given: Given, count: int, bench: Bench) -> list[Row]:
         ),
     ]
     bench.left_s()
-    latents = phantoms.cohort.latents[:count]
+    latents, by_hand = phantoms.cohort.latents[:count], phantoms.cohort.measured()[:count]
 
     def held(name: str, says: str, features: NDArray[np.float64], names: tuple[str, ...], expected: Expected | None) -> Row:
         wanted = latents[:, [LATENT_NAMES.index(each) for each in names]]
-        return Row(
-            name, f"{says}: {', '.join(names)}", expected, probes.explained(features, wanted, "linear"), "R² on held-out patients, ridge"
-        )
+        allowed = readable(by_hand, latents, "mri" if "_M" in name else "us", names).value
+        note = f"R² on held-out patients, ridge; measured by hand in these images, the lesion outlined by the truth: {allowed:.2f}"
+        return Row(name, f"{says}: {', '.join(names)}", expected, probes.explained(features, wanted, "linear"), note)
 
     return [
         *rows,

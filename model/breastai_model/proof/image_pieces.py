@@ -68,7 +68,7 @@ class Budget:
 
 
 QUICK = Budget(learn=280, test=160, own_learn=180, own_test=100, epochs=12)
-FULL = Budget(learn=1000, test=1000, own_learn=800, own_test=400, epochs=16)
+FULL = Budget(learn=1000, test=1000, own_learn=800, own_test=400, epochs=12)
 
 MIXED: tuple[Source, Source, Source] = (("S1", TASKS[0]), ("S2", TASKS[0]), ("S2", TASKS[1]))
 """The quick table's one network for two scenarios: their images are the same, each task has another law's labels."""

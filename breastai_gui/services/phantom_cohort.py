@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import csv
 import io
+import json
+import shutil
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
     from breastai_model.plan import Scenario
 
 TABLE = "labels.csv"
+KNOWN = "phantoms.json"
 
 
 def write_phantom_cohort(
@@ -34,7 +37,9 @@ def write_phantom_cohort(
     grade_missing: int = 0,
     processes: int = 1,
 ) -> None:
-    """Write made-up patients as DICOM, one folder each, and `labels.csv` beside them.
+    """Write made-up patients as DICOM, one folder each, `labels.csv` beside them, and what is known of them in `phantoms.json`.
+
+    A patient that an earlier call wrote is kept.
 
     Parameters
     ----------
@@ -45,37 +50,42 @@ def write_phantom_cohort(
     seed
         Patient number n is the phantom of seed + n - 1.
     tell
-        Called with (patients written, patients in all).
+        Called with (patients written, patients in all); first with those that are there already.
     scenario
         Where the answers come from (`breastai_model.phantom.scenarios`).
     grade_missing
-        So many patients have no grade in the table.
+        So many patients of low grade have none in the table (`breastai_model.phantom.cohort.ungraded`).
     processes
         That write patients at once.
 
     Raises
     ------
     CohortError
-        If more grades are missing than there are patients.
+        If more grades are missing than are low, or the folder holds other made-up patients.
     OSError
         If the folder cannot be written.
     """
+    from breastai_model.phantom.cohort import ungraded
+    from breastai_model.phantom.latents import draw_latents
     from breastai_model.phantom.parallel import each
-    from breastai_model.phantom.stored import CohortError
+    from breastai_model.phantom.scenarios import draw_labels
 
-    if grade_missing > count:
-        raise CohortError("No more grades can be missing than there are patients.")
-    jobs = [(folder / f"phantom-{number:03d}", seed + number - 1, scenario) for number in range(1, count + 1)]
-    if tell is not None:
-        tell(0, count)
+    seeds = range(seed, seed + count)
+    labels = [draw_labels(each_seed, draw_latents(each_seed), scenario) for each_seed in seeds]
+    without = ungraded(np.array([int(bool(row.high_grade)) for row in labels]), seed, grade_missing)
     folder.mkdir(parents=True, exist_ok=True)
-    rows: list[tuple[str, str, str, str]] = []
-    for row in each(_write_patient, jobs, processes, ordered=True):
-        rows.append(row)
+    _keep(folder / KNOWN, _known(seeds, scenario, grade_missing))
+    folders = [folder / f"phantom-{number:03d}" for number in range(1, count + 1)]
+    jobs = [(place, each_seed, scenario) for place, each_seed in zip(folders, seeds, strict=True) if not place.is_dir()]
+    done = count - len(jobs)
+    if tell is not None:
+        tell(done, count)
+    for _ in each(_write_patient, jobs, processes):
+        done += 1
         if tell is not None:
-            tell(len(rows), count)
-    chance = np.random.default_rng([seed, 1000])
-    for index in chance.permutation(count)[:grade_missing]:
+            tell(done, count)
+    rows = [(place.name, *_cells(row, each_seed)) for place, row, each_seed in zip(folders, labels, seeds, strict=True)]
+    for index in without:
         name, node, _, ki67 = rows[index]
         rows[index] = (name, node, "", ki67)
     text = io.StringIO(newline="")
@@ -83,8 +93,38 @@ def write_phantom_cohort(
     atomic_save(folder / TABLE, lambda path: _write_text(path, text.getvalue()))
 
 
-def _write_patient(job: tuple[Path, int, Scenario]) -> tuple[str, str, str, str]:
-    """Write one patient and return its line of the table."""
+def _known(seeds: range, scenario: Scenario, grade_missing: int) -> str:
+    """Return what is known of these patients, as JSON: law, latents, the best AUC that anyone could reach."""
+    from breastai_model.phantom.latents import LATENT_NAMES, draw_latents
+    from breastai_model.phantom.scenarios import bayes_auc, law_hash
+
+    values = {
+        "scenario": scenario,
+        "seed": seeds.start,
+        "patients": len(seeds),
+        "grade_missing": grade_missing,
+        "law": law_hash(),
+        "bayes_auc": bayes_auc(scenario),
+        "latent_names": LATENT_NAMES,
+        "latents": [list(map(float, draw_latents(seed).values)) for seed in seeds],
+    }
+    return json.dumps(values, indent=1, allow_nan=False)
+
+
+def _keep(path: Path, text: str) -> None:
+    """Write what is known, or make sure that it is the same as before."""
+    from breastai_model.phantom.stored import CohortError
+
+    if not path.is_file():
+        if any(path.parent.glob("phantom-*")):
+            raise CohortError(f"The folder {path.parent.name} holds made-up patients of which nothing is known: choose an empty folder.")
+        atomic_save(path, lambda temporary: _write_text(temporary, text))
+    elif path.read_text("utf-8") != text:
+        raise CohortError(f"The folder {path.parent.name} holds made-up patients of another kind: choose an empty folder.")
+
+
+def _write_patient(job: tuple[Path, int, Scenario]) -> None:
+    """Write one patient; its folder appears whole."""
     from breastai_gui.data.dicom_writer import Scan, write_phases, write_ultrasound
     from breastai_gui.services.demo import on_screen
     from breastai_model.phantom.kinetics import SEQUENCE
@@ -96,12 +136,15 @@ def _write_patient(job: tuple[Path, int, Scenario]) -> tuple[str, str, str, str]
     if case.dce is None or case.dce_affine is None or case.dce_times_s is None or case.side is None:
         raise ValueError("The phantom made a patient without MRI or side; this is a fault of the program.")
     scan = Scan(SEQUENCE.repetition_ms, SEQUENCE.echo_ms, SEQUENCE.flip_deg)
-    write_phases(folder / "mri", seed, case.dce, case.dce_affine, case.dce_times_s, case.pre, scan)
+    part = folder.with_name(f".{folder.name}.part")
+    if part.is_dir():
+        shutil.rmtree(part)  # of a call that was broken off
+    write_phases(part / "mri", seed, case.dce, case.dce_affine, case.dce_times_s, case.pre, scan)
     angles = [angle for angle in case.angles_deg if angle is not None]
     spacing = next(spacing for spacing in case.ultrasound_spacing_mm if spacing is not None)
     screens = [on_screen(image, spacing, angle) for image, angle in zip(case.ultrasound, angles, strict=True)]
-    write_ultrasound(folder / "ultrasound", seed, screens, angles, spacing, case.side)
-    return (folder.name, *_cells(patient.labels, seed))
+    write_ultrasound(part / "ultrasound", seed, screens, angles, spacing, case.side)
+    part.rename(folder)
 
 
 def _cells(labels: Labels, seed: int) -> tuple[str, str, str]:

@@ -14,7 +14,7 @@ import pytest
 
 from breastai_model.case import TASKS
 from breastai_model.phantom.ceilings import measured_auc
-from breastai_model.phantom.cohort import PhantomCohort, write_cohort
+from breastai_model.phantom.cohort import PhantomCohort, ungraded, write_cohort
 from breastai_model.phantom.latents import LATENT_NAMES, draw_latents
 from breastai_model.phantom.measured import MRI_FEATURES, PRINCIPAL, US_FEATURES
 from breastai_model.phantom.patient import make_patient
@@ -64,6 +64,17 @@ def test_a_cohort_says_what_it_is(cohort: PhantomCohort) -> None:
         assert bounds.outlined.both is None  # four patients are too few for a regression
     assert cohort.measured().shape == cohort.measured(found=True).shape == (4, len(MRI_FEATURES) + len(US_FEATURES))
     assert np.isfinite(cohort.measured()).all()
+
+
+def test_100_missing_grades_turn_table_1s_202_of_300_into_202_of_200() -> None:
+    high = np.array([1] * 202 + [0] * 300)
+    left_out = ungraded(high, 7, 100)
+    assert len(set(left_out.tolist())) == 100
+    known = np.delete(high, left_out)
+    assert ((known == 1).sum(), (known == 0).sum()) == (202, 200)
+    assert np.array_equal(left_out, ungraded(high, 7, 100))
+    with pytest.raises(ValueError, match="300 of 502 here"):
+        ungraded(high, 7, 301)
 
 
 def test_a_patient_comes_back_as_it_was_made_and_its_images_are_mapped(cohort: PhantomCohort) -> None:
@@ -123,7 +134,7 @@ def test_a_folder_with_another_cohort_is_left_alone(folder: Path) -> None:
     for other in (PhantomData("S2", 4, 40), PhantomData("clinic", 4, 41)):
         with pytest.raises(ValueError, match="another kind"):
             write_cohort(folder, other, processes=1)
-    with pytest.raises(ValueError, match="no more grades"):
+    with pytest.raises(ValueError, match="No more grades"):
         write_cohort(folder, DATA, processes=1, grade_missing=5)
     assert digests(folder) == before
 

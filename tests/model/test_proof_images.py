@@ -14,7 +14,7 @@ from breastai_model.case import TASKS, Labels
 from breastai_model.phantom.latents import LATENT_NAMES, draw_latents
 from breastai_model.plan import plan_with
 from breastai_model.prepare import Prepared
-from breastai_model.proof import image_claims
+from breastai_model.proof import image_claims, image_swaps
 from breastai_model.proof.image_cases import ImageCohort, labels_of, of_scenario, read_cases, same_images, write_cases
 from breastai_model.proof.image_pieces import QUICK, cohorts, image_pieces, interaction_rows
 from breastai_model.proof.image_training import trained_net
@@ -125,6 +125,21 @@ def test_a_mirrored_phantom_gets_the_same_answer_and_another_side_does_not(cases
     other, _ = image_claims.healthy_side_rows(image_claims.read(net, cases), 900, mirrored=1)
     assert other.measured is not None
     assert other.measured.value > 1e-4
+
+
+def test_another_patients_agnostic_ultrasound_reaches_the_fused_feature_and_nothing_else(cases: CaseFiles):
+    answers = image_claims.read(lively(RECIPE, 3), cases)
+    every = np.arange(len(cases))
+    own = 1 / (1 + np.exp(-answers.said["both"].logits[:, 0]))
+    assert image_swaps.swapped(answers, every, 0) == pytest.approx(own, abs=1e-5), "a patient that is its own partner"
+    assert np.abs(image_swaps.swapped(answers, np.roll(every, 1), 0) - own).max() > 1e-3
+    level = image_swaps.levelled_row(answers, ("S2", TASKS[0]), 0)
+    assert level.measured is not None
+    assert level.measured.value != 0
+    unsure = replace(answers, said=answers.said | {"us": replace(answers.said["us"], logits=np.zeros((12, 3)))})
+    ignorant = image_swaps.ignorance_row(unsure, ("S2", TASKS[0]), 0)
+    assert ignorant.measured is not None
+    assert ignorant.measured.value == pytest.approx(abs(0.5 - cases.labels[:, 0].mean()))
 
 
 def test_interaction_is_asked_of_stable_and_not_of_linear_heads(cases: CaseFiles):

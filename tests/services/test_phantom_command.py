@@ -1,6 +1,8 @@
 """`breastai phantom`: a cohort from the command line, and a cohort as DICOM for the training wizard."""
 
 import csv
+import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -83,6 +85,26 @@ def test_dicom_for_the_wizard_has_the_scenarios_labels_and_missing_grades(tmp_pa
         assert (int(row["ki67_percent"]) >= 20) == labels.high_ki67
         assert row["grade"] == "" or (row["grade"] == "3") == labels.high_grade
         assert len(list((tmp_path / "out" / row["patient"] / "ultrasound").iterdir())) == 12
+    known = json.loads((tmp_path / "out" / "phantoms.json").read_text("utf-8"))
+    assert known["latents"] == [list(draw_latents(seed).values) for seed in (5, 6)]
+    assert known["bayes_auc"]["high_ki67"]["mri"] == 0.5  # S3 says nothing to MRI
+
+
+def test_dicom_goes_on_where_it_was_broken_off_and_mixes_nothing(tmp_path: Path) -> None:
+    out, told = tmp_path / "out", []
+    write_phantom_cohort(out, 2, 5)
+    kept = out / "phantom-001" / "mri"
+    stamps = {path: path.stat().st_mtime_ns for path in kept.iterdir()}
+    shutil.rmtree(out / "phantom-002")
+    (out / ".phantom-002.part" / "mri").mkdir(parents=True)  # as a call that was killed leaves it
+    (out / ".phantom-002.part" / "mri" / "half").write_bytes(b"DICM")
+    write_phantom_cohort(out, 2, 5, lambda done, count: told.append((done, count)))
+    assert told == [(1, 2), (2, 2)]
+    assert {path: path.stat().st_mtime_ns for path in kept.iterdir()} == stamps
+    assert sorted(path.name for path in out.iterdir()) == ["labels.csv", "phantom-001", "phantom-002", "phantoms.json"]
+    assert not (out / "phantom-002" / "mri" / "half").exists()
+    with pytest.raises(ValueError, match="another kind"):
+        write_phantom_cohort(out, 2, 6)
 
 
 def test_options_of_a_cohort_without_a_number_of_patients_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

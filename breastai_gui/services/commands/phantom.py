@@ -33,7 +33,7 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     phantom.add_argument("--patients", type=_number(1, _MOST), metavar="N", help="write a cohort of N patients")
     phantom.add_argument("--scenario", choices=get_args(Scenario), help="where the labels come from (clinic)")
     phantom.add_argument("--seed", type=_number(0, 2**31 - 1), default=1, help="the first patient's seed (1)")
-    phantom.add_argument("--grade-missing", type=_number(0, _MOST), metavar="N", help="so many patients have no grade (0)")
+    phantom.add_argument("--grade-missing", type=_number(0, _MOST), metavar="N", help="so many patients of low grade have none (0)")
     phantom.add_argument("--dicom", action="store_true", help="DICOM folders with the table labels.csv, for the training wizard")
     phantom.add_argument("--processes", type=_number(1, 1024), metavar="N", help="that write at once (as many as there are cores)")
 

@@ -79,8 +79,9 @@ def write_cohort(
     OSError
         If it cannot be written.
     """
-    if processes < 1 or not 0 <= grade_missing <= data.patients:
-        raise CohortError("A cohort is written by at least one process, and no more grades can be missing than there are patients.")
+    if processes < 1:
+        raise CohortError("A cohort is written by at least one process.")
+    _labels(data, grade_missing)  # more missing grades than there are low ones are refused before anything is written
     (folder / "patients").mkdir(parents=True, exist_ok=True)
     try:
         with FileLock(folder / "lock", timeout=0):
@@ -141,9 +142,31 @@ def _origin(data: PhantomData, number: int) -> str:
 def _labels(data: PhantomData, grade_missing: int) -> NDArray[np.int64]:
     rows = [draw_labels(seed, draw_latents(seed), data.scenario) for seed in range(data.seed, data.seed + data.patients)]
     labels = np.array([[int(getattr(row, task)) for task in TASKS] for row in rows], dtype=np.int64)
-    chance = np.random.Generator(np.random.PCG64(np.random.SeedSequence([data.seed, 1000])))
-    labels[chance.permutation(data.patients)[:grade_missing], TASKS.index("high_grade")] = -1
+    place = TASKS.index("high_grade")
+    labels[ungraded(labels[:, place], data.seed, grade_missing), place] = -1
     return labels
+
+
+def ungraded(high: NDArray[np.int64], seed: int, count: int) -> NDArray[np.int64]:
+    """Return the indices of that many patients of low grade, who are left without one.
+
+    The published Table 1 prints 202 of high and 200 of low grade for 502 patients. One reading is a misprint of 300, the other that 100
+    were not graded; 202 / 300 becomes 202 / 200 only where these were of low grade.
+
+    Parameters
+    ----------
+    high
+        (patient,) 1 where the grade is high.
+
+    Raises
+    ------
+    CohortError
+        If there are not so many of low grade.
+    """
+    low = np.flatnonzero(high == 0)
+    if not 0 <= count <= len(low):
+        raise CohortError(f"No more grades can be missing than there are patients of low grade, {len(low)} of {len(high)} here.")
+    return np.random.Generator(np.random.PCG64(np.random.SeedSequence([seed, 1000]))).permutation(low)[:count]
 
 
 class PhantomCohort:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal
 from breastai_model.case import TASKS
 from breastai_model.phantom.scenarios import SCENARIOS
 from breastai_model.plan import Plan, plan_with
-from breastai_model.proof import image_claims
+from breastai_model.proof import image_claims, image_swaps
 from breastai_model.proof.image_cases import ImageCohort, Source, of_scenario, read_cases, same_images, write_cases
 from breastai_model.proof.image_training import trained_net
 from breastai_model.proof.intervals import auc_interval
@@ -144,6 +144,8 @@ def _scenario(
     rows = image_claims.law_rows(answers, sources, places, losses, ("mri",) if name == "S7" else ())
     if name in ("S1-S2", "S1", "S2", "S3"):
         rows += image_claims.missing_rows(answers, sources, places)
+    if name in ("S1-S2", "S1", "S2"):
+        rows += feature_rows(answers, sources, name, test.seed)
     if name == "S6":
         rows += image_claims.order_rows(answers)
     if name == "S7":
@@ -151,6 +153,19 @@ def _scenario(
     if name == "S8":
         rows += image_claims.healthy_side_rows(answers, test.seed)
     return rows
+
+
+def feature_rows(answers: Answers, sources: tuple[Source, Source, Source], name: str, seed: int) -> list[Row]:
+    """Return what the features carry: the first task of S1 and of S2, where the network learnt it."""
+    rows: list[Row] = []
+    places = {scenario: place for place, (scenario, task) in reversed(list(enumerate(sources))) if task == TASKS[0]}
+    for scenario, place in sorted(places.items()):
+        rows.append(image_swaps.levelled_row(answers, sources[place], place))
+        if scenario == "S1":
+            rows.append(image_swaps.swap_row(answers, sources[place], place, seed))
+        else:
+            rows.append(image_swaps.ignorance_row(answers, sources[place], place))
+    return rows + (image_swaps.leakage_rows(answers, name) if name != "S2" else [])
 
 
 def interaction_rows(answers: Answers, losses: str) -> list[Row]:

@@ -9,6 +9,7 @@ discriminators have learnt would take the memory that the parts are to save. Bat
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -53,11 +54,14 @@ class Learner:
         theta and omega; the losses with their memory.
     optimizers
         "theta": streams, fusion, heads and the read-outs of L_Z; "omega": the discriminators.
+    computed
+        Seconds that forward, backward and optimisers of the last step took; 0 where it failed.
     """
 
     def __init__(self, plan: Plan, machine: Machine, labels: Tensor, build: Callable[[Recipe], BreastNet] = BreastNet) -> None:
         self.plan = plan
         self.machine = machine
+        self.computed = 0.0
         torch.manual_seed(plan.seed)
         self.net = channels_last(build(plan.recipe).to(machine.device))
         self.net.checkpoint_activations = plan.checkpoint_activations
@@ -110,12 +114,15 @@ class Learner:
         latents
             (N, latent) of made-up patients, where the plan's L_Z asks for them.
         """
+        self.computed = 0.0
         before = self._before()
         try:
             for optimizer in self.optimizers.values():
                 for group in optimizer.param_groups:
                     group["lr"] = rate
+            begun = time.monotonic()
             parts, passed = self._learn(batch, labels, groups, latents, ramp=ramp, encoders=encoders, micro_batch=micro_batch)
+            self.computed = time.monotonic() - begun
         except BaseException:
             self._restore(before)
             raise

@@ -185,10 +185,10 @@ class Training:
                 place.batch += 1
                 over = time.monotonic()
                 place.waited += ready - begun
-                place.computed += over - ready
+                place.computed += self.learner.computed
                 if losses is not None:
                     place.add(losses, len(members))
-                    self._tell_batch(losses.get("L_cls"), ready - begun, over - ready)
+                    self._tell_batch(losses.get("L_cls"), ready - begun, self.learner.computed)
                 wish = self.machine.agreed(self.folder.stop_wish() if self.place.first else None, WISHES)
                 if wish is None and self.machine.agreed("due" if over - self._saved > SAVE_SECONDS else None, ("due",)):
                     self.save()

@@ -11,6 +11,8 @@ import torch
 
 from breastai_model.plan import PhantomData, Plan, plan_with
 from breastai_model.recipe import preset
+from breastai_model.training.learner import Learner
+from breastai_model.training.machine import Machine
 from breastai_model.training.schedule import Position, after_epoch, encoder_epochs, has_learnt_enough, learning_rate, teaches_encoders
 from breastai_model.training.train import Training
 from training_cases import RECIPE, make_run
@@ -60,6 +62,16 @@ def test_no_plan_is_missing_or_unknown() -> None:
 def test_a_plan_is_what_the_code_decides_and_reads_back(name: str) -> None:
     assert written(name) == json.dumps(PLANS[name].to_json(), indent=1, sort_keys=True, ensure_ascii=False) + "\n"
     assert Plan.from_json(json.loads(written(name))) == PLANS[name]
+
+
+@pytest.mark.parametrize("name", PLANS)
+def test_the_network_losses_and_optimisers_of_a_plan_can_be_made(name: str) -> None:
+    plan = Plan.from_json(json.loads(written(name)))
+    labels = torch.tensor([[0, 1, 0], [1, 0, 1]])
+    learner = Learner(plan, Machine("cpu", "float32", print), labels)
+    assert set(learner.optimizers) == {"theta", "omega"}
+    sizes = {"paper-faithful": 149e6, "paper-channels": 149e6, "compact-stable": 4e6, "tiny": 1e6}
+    assert sum(each.numel() for each in learner.net.parameters()) == pytest.approx(sizes[name], rel=0.03)
 
 
 def test_the_papers_plans_have_the_papers_schedule() -> None:

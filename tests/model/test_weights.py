@@ -92,6 +92,10 @@ def test_w1_a_pickle_in_disguise_is_never_run(tmp_path: Path) -> None:
     torch.save({"weights": torch.ones(3)}, stream)
     disguised.write_bytes(stream.getvalue())
     refused(disguised, "not a valid safetensors file")
+    # By its own name, as a checkpoint or an exported program is passed round.
+    for name, archive in (("model.ckpt", stream.getvalue()), ("model.pt2", stream.getvalue()), ("model.pt", pickle.dumps(Evil(marker)))):
+        (tmp_path / name).write_bytes(archive)
+        refused(tmp_path / name, "not a valid safetensors file")
     assert not marker.exists()
 
 

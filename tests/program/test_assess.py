@@ -195,6 +195,7 @@ def test_ultrasound_of_one_woman_alone(real_data: Path, tmp_path: Path) -> None:
     assert answer.returncode in (0, 3), answer.stdout + answer.stderr
     (assessment,) = document(written)["assessments"]
     assert assessment["scope"] == "ultrasound"
+    assert assessment["in_distribution"]["inside"] is False
     assert "MRI" in assessment["inputs"]["missing"]
 
 
@@ -205,7 +206,9 @@ def test_several_patients_in_one_folder_are_chosen_between(real_data: Path, tmp_
     assert not (tmp_path / "out.json").exists()
     chosen = breastai("assess", real_data / "us-dicom", "--json", tmp_path / "out.json", "--patient", 2, "--device", "cpu")
     assert chosen.returncode in (0, 3), chosen.stdout + chosen.stderr
-    assert document(tmp_path / "out.json")["study"]["mri"] is None
+    whole = document(tmp_path / "out.json")
+    assert whole["study"]["mri"] is None
+    assert [each["in_distribution"]["inside"] for each in whole["assessments"]] == [False], "real images, learnt from made-up ones"
     wrong = breastai("assess", real_data / "us-dicom", "--patient", 99)
     assert wrong.returncode == 1
     assert "from 1 to" in wrong.stderr

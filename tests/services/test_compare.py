@@ -11,6 +11,7 @@ from breastai_gui.services.command_line import parse
 from breastai_gui.services.commands import compare
 from breastai_gui.services.places import Places
 from breastai_model.baselines.comparison_plan import ComparisonError
+from breastai_model.phantom.cohort import PhantomCohort
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -74,6 +75,21 @@ def test_the_same_patients_can_be_taken_from_elsewhere(folder: Path, tmp_path: P
     first, second = (json.loads((place / "result.json").read_text("utf-8")) for place in (folder, tmp_path))
     assert first["test_patients"] == second["test_patients"]
     assert not (tmp_path / "cohort").exists()
+
+
+def test_folds_hold_everybody_out_once_for_networks_too(folder: Path, tmp_path: Path) -> None:
+    words = ("--systems", "ours,us-only,hand-features", "--folds", "2", "--epochs", "1", "--mri-shape", "4,16,16", "--us-shape", "16,16")
+    code, _ = run(tmp_path, "--cohort", str(folder / "cohort"), "--seeds", "1", *words)
+    assert code == 0
+    result = json.loads((tmp_path / "result.json").read_text("utf-8"))
+    assert result["complete"]
+    everybody = [patient for fold in result["test_patients"] for patient in fold]
+    assert len(result["test_patients"]) == 2
+    assert sorted(everybody) == list(range(len(PhantomCohort(folder / "cohort"))))
+    assert list(result["systems"]) == ["hand-features", "us-only", "ours"]
+    for system in result["systems"].values():
+        assert 0 <= system["figures"]["both"]["high_grade"]["auc"]["value"] <= 1
+    assert "2-fold, answers pooled over the folds" in (tmp_path / "table.md").read_text("utf-8")
 
 
 def test_a_wrong_name_lists_the_systems(tmp_path: Path) -> None:

@@ -100,7 +100,8 @@ def _setting(comparison: Comparison, answers: Mapping[str, SystemAnswers]) -> li
         "settings and thresholds. Nothing here is about real patients.",
         "",
         f"The same budget for each system: epochs {plan.epochs} of Adam at {plan.learning_rate:g}, {plan.batch_size} patients a step, "
-        f"preset {recipe.preset}, {shapes}; seeds {', '.join(map(str, plan.seeds))}. "
+        f"preset {recipe.preset}, {shapes}; seeds {', '.join(map(str, plan.seeds))}. A system that is made of several networks teaches "
+        "each of them so long; where discriminators learn in epochs of their own, these come on top. "
         f"Learning took {hours:.2f} hours in all, on {'; '.join(machines) or 'no machine yet'}.",
         "",
         "Figures in percent: mean over the seeds (95 % bootstrap interval over patients, 2,000 resamples) ± standard deviation over "

@@ -20,7 +20,7 @@ def model_card(plan: Plan, result: Mapping[str, Any]) -> str:
     Parameters
     ----------
     result
-        What `breastai_model.training.train.Training.finish` measured.
+        What `breastai_model.training.finish.finished` measured.
     """
     made_up = plan.recipe.trained_on == "synthetic"
     lines = [

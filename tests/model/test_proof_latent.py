@@ -11,7 +11,8 @@ import pytest
 
 from breastai_model.phantom.latents import LATENT_NAMES
 from breastai_model.phantom.measured import MRI_FEATURES, US_FEATURES
-from breastai_model.proof import latent_claims, probes
+from breastai_model.proof import latent_claims, latent_scenarios, probes
+from breastai_model.proof.intervals import auc_interval
 from breastai_model.proof.latent_claims import LatentBudget
 from breastai_model.proof.latent_phantoms import ceiling, draw_patients
 from breastai_model.proof.latent_training import SETTINGS, answers, trained
@@ -138,3 +139,30 @@ def test_what_is_measured_in_a_modality_reads_its_own_latents_and_no_others():
     assert readable(measured, latents, "us", ("slope",)).high < 0.3
     assert readable(measured, latents, "us", ("echo",)).low > 0.8
     assert readable(measured, latents, "both", ("slope", "echo")).low > 0.8
+
+
+def test_s4_answers_follow_from_both_private_latents_and_from_neither_alone():
+    drawn = latent_scenarios.interaction_patients(4000, 5)
+    product = drawn.private_mri[:, 0] * drawn.private_us[:, 0]
+    assert auc_interval(product, drawn.labels[:, 0]).low > 0.85
+    for alone in (drawn.private_mri[:, 0], drawn.private_us[:, 0]):
+        assert abs(auc_interval(alone, drawn.labels[:, 0]).value - 0.5) < 0.04
+    assert np.array_equal(drawn.labels[:, 0], drawn.labels[:, 2]), "all three tasks ask the same"
+
+
+def test_the_order_of_the_phases_and_the_healthy_breast_are_learnt_through_the_programs_losses(bench: Bench):
+    setting = replace(SETTINGS["stable"], epochs=12)
+    learn, test = latent_scenarios.order_patients(500, 3), latent_scenarios.order_patients(400, 4)
+    net = trained(learn, setting, 1, bench.left_s, views="phases")
+    right = auc_interval(answers(net, test).log_odds[:, 0], test.labels[:, 0])
+    backwards = replace(test, mri=np.ascontiguousarray(test.mri[:, [0, 4, 3, 2, 1]]))
+    wrong = auc_interval(answers(net, backwards).log_odds[:, 0], test.labels[:, 0])
+    assert right.low > 0.9
+    assert wrong.high < 0.1, "the curve backwards is the other answer"
+
+    learn, test = latent_scenarios.side_patients(800, 3), latent_scenarios.side_patients(400, 4)
+    net = trained(learn, setting, 1, bench.left_s, views="sides")
+    assert auc_interval(answers(net, test).log_odds[:, 0], test.labels[:, 0]).low > 0.6
+    exchanged = replace(test, mri=np.ascontiguousarray(test.mri[:, ::-1]))
+    lost = auc_interval(answers(net, exchanged).log_odds[:, 0], test.labels[:, 0])
+    assert abs(lost.value - 0.5) < 0.1, "the other breast says nothing"

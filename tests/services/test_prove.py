@@ -82,6 +82,8 @@ SURE = (
         "stable F^a_M → s",
         "positive control of the probe",
     ),
+    *("latent S4, MRI + US", "latent S4, MRI + US, linear heads", "latent S6, phases in order", "latent S6, phases permuted"),
+    *("latent S8, both breasts", "latent S8, another's healthy breast"),
     *("F^s_M levelled, p_M label", "missing mri, s", "missing ultrasound, s", "calibrated ignorance"),
     *("planted affinity", "batch sizes 1, 6, 32", "companions", "absent inputs"),
 )

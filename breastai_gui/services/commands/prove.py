@@ -54,10 +54,8 @@ def run(options: argparse.Namespace, places: Places, say: Callable[[str], None])
     from breastai_model.proof.weights_pieces import Given
     from breastai_model.weights import WeightsError
 
-    judged = options.weights
-    if judged is None and not options.quick:
-        judged = resource("weights") / BUNDLED
-    given = None if judged is None else Given(judged, options.shuffled, options.leaky, options.cohort)
+    judged = resource("weights") / BUNDLED if options.weights is None else options.weights
+    given = Given(judged, options.shuffled, options.leaky, options.cohort)
     wish = Wish(options.quick, tuple(name for name in options.only.split(",") if name), given, options.weights is not None)
     try:
         pieces_of(wish)

@@ -114,7 +114,7 @@ class BreastNet(nn.Module):
         views_mri, views_us = (mri_seen[:, :1], us_seen[:, :1]) if self.recipe.layout == "channels" else (mri_seen, us_seen)
         parts_mri, f_s_us = [_mean(specific_mri, views_mri)], _mean(specific_us, views_us)
         if self.merge_angles is not None:
-            parts_mri.append(_trend(specific_mri, views_mri))
+            parts_mri.append(trend(specific_mri, views_mri))
             f_s_us = self.merge_angles(torch.cat([f_s_us, _spread_over(specific_us, views_us)], dim=1)) * has_us[:, None]
         f_s_mri = self.merge_specific(torch.cat(parts_mri, dim=2).flatten(1)) * has_mri[:, None]
         fused = self.affinity(*self.mmaff(tokens, present))
@@ -199,7 +199,7 @@ def _mean(values: Tensor, present: Tensor) -> Tensor:
     return values.sum(dim=1) / present.sum(dim=1).clamp(min=1)[..., None]
 
 
-def _trend(values: Tensor, present: Tensor) -> Tensor:
+def trend(values: Tensor, present: Tensor) -> Tensor:
     """Return how (N, phase, side, d) rises over the present phases after contrast, (N, side, d).
 
     It is a sum with weights that rise with the slot, sum to 0 and in size to 1; 0 where fewer than two such phases are there.

@@ -38,7 +38,7 @@ class LatentPatients:
     shared, private_mri, private_us
         s, p_M, p_U: (patient, 4), standard normal and independent.
     mri, us
-        (patient, 64) float32, what is seen of them.
+        (patient, 64) float32, what is seen of them; the MRI of S6 and S8 (patient, view, 64).
     chances
         (patient, 3), the law's probability of the positive answer.
     labels
@@ -77,12 +77,17 @@ def draw_patients(count: int, seed: int, shared: NDArray[np.float64] | None = No
         second = law.standard_normal((HIDDEN, OBSERVED)) / np.sqrt(HIDDEN)
         hidden = np.tanh(np.concatenate([s, private, 0.5 * nuisance], axis=1) @ first)
         observed.append((hidden @ second + NOISE * rng.standard_normal((count, OBSERVED))).astype(np.float32))
-    directions = law.standard_normal((3, LATENT))
-    directions *= EFFECT / np.linalg.norm(directions, axis=1, keepdims=True)
+    directions = _directions(law)
     odds = np.stack([latent @ direction for latent, direction in zip((s, p_m, p_u), directions, strict=True)], axis=1)
     chances = 1 / (1 + np.exp(-odds))
     labels = (rng.random((count, 3)) < chances).astype(np.int64)
     return LatentPatients(s, p_m, p_u, observed[0], observed[1], chances, labels)
+
+
+def _directions(law: np.random.Generator) -> NDArray[np.float64]:
+    """Return (3, 4): what decides tasks 1, 2 and 3, as long as the effect."""
+    found = law.standard_normal((3, LATENT))
+    return np.asarray(found * EFFECT / np.linalg.norm(found, axis=1, keepdims=True))
 
 
 def ceiling(patients: LatentPatients, task: int) -> Interval:

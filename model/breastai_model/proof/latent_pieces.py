@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from breastai_model.proof import latent_claims
 from breastai_model.proof.independence import affinity_rows, batch_rows
 from breastai_model.proof.latent_claims import LEAKY, PROBE_GATE, LatentBudget
+from breastai_model.proof.latent_scenarios import scenario_pieces
 from breastai_model.proof.pieces import Piece
 from breastai_model.proof.table import Row, at_least, at_most
 from breastai_model.recipe import preset
@@ -36,6 +37,8 @@ def latent_pieces(*, quick: bool) -> list[Piece]:
     for setting in QUICK if quick else tuple(NAMES):
         name, title = NAMES[setting]
         pieces.append(Piece(name, title, budget.words(setting), partial(_rows, setting, budget)))
+    if quick:  # the full table has them on images
+        pieces += scenario_pieces()
     recipe = preset("tiny", mri_shape=(4, 16, 16), us_shape=(16, 16)) if quick else preset("tiny")
     patients = 300 if quick else 3000
     return [

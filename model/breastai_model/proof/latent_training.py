@@ -7,7 +7,7 @@ their memory and their turns are those of the image network.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import torch
@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from breastai_model.case import TASKS
 from breastai_model.network.adversary import Discriminators
 from breastai_model.network.masked_norm import MaskedNorm
-from breastai_model.network.net import Output
+from breastai_model.network.net import Output, trend
 from breastai_model.plan import LOSSES, LossPlan
 from breastai_model.proof.latent_phantoms import OBSERVED
 from breastai_model.recipe import preset
@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from breastai_model.proof.latent_phantoms import LatentPatients
+
+Views = Literal["", "phases", "sides"]
 
 WIDTH = 32
 """d of the stand-in."""
@@ -82,30 +84,46 @@ SETTINGS: dict[str, Setting] = {
 
 
 class LatentNet(nn.Module):
-    """Two small encoders with a shallow trunk and two branches each, a mean as fusion, three heads: an `Output`."""
+    """Two small encoders with a shallow trunk and two branches each, a mean as fusion, three heads: an `Output`.
 
-    def __init__(self, norm: bool) -> None:
+    Parameters
+    ----------
+    norm
+        Whether F^a_M and F^a_U are normalised per modality.
+    head
+        As `Recipe.head`.
+    views
+        What the MRI's middle axis is, where it has one: "phases" join as their mean and their trend, "sides" as they stand, as
+        in `BreastNet`.
+    """
+
+    def __init__(self, norm: bool, head: Literal["hidden", "linear"] = "hidden", views: Views = "") -> None:
         super().__init__()
+        self.views = views
+        self.joins = nn.ModuleList(nn.Linear(2 * WIDTH, WIDTH) for _ in range(2)) if views else None
         self.trunks = nn.ModuleList(nn.Sequential(nn.Linear(OBSERVED, 64), nn.ReLU()) for _ in range(2))
         self.agnostic = nn.ModuleList(_branch() for _ in range(2))
         self.specific = nn.ModuleList(_branch() for _ in range(2))
         self.norms = nn.ModuleList(MaskedNorm(WIDTH, affine=False) for _ in range(2)) if norm else None
         self.fusion = nn.Sequential(nn.Linear(WIDTH, WIDTH), nn.ReLU(), nn.Linear(WIDTH, WIDTH))
-        self.heads = nn.ModuleList(
-            nn.Sequential(nn.Linear(3 * WIDTH, WIDTH), nn.ReLU(), nn.Dropout(DROPOUT), nn.Linear(WIDTH, 2)) for _ in TASKS
-        )
+        self.heads = nn.ModuleList(_head(head) for _ in TASKS)
         self.discriminators = Discriminators(preset("tiny", feature_width=WIDTH))
 
     def forward(self, mri: Tensor, us: Tensor, seen: Seen) -> Output:
-        """Return the output for (N, 64) observations of both modalities; what is not seen changes nothing."""
+        """Return the output for (N, 64) observations of both modalities, the MRI's (N, view, 64) with views.
+
+        What is not seen changes nothing.
+        """
         agnostic, specific = [], []
         for place, (values, has) in enumerate(((mri, seen.mri), (us, seen.us))):
-            trunk = self.trunks[place](torch.where(has[:, None], values, 0.0))
-            features = self.agnostic[place](trunk)
+            trunk = self.trunks[place](torch.where(has.reshape(-1, *(1,) * (values.ndim - 1)), values, 0.0))
+            features, private = self.agnostic[place](trunk), self.specific[place](trunk)
+            if self.joins is not None and values.ndim == 3:
+                features, private = (join(self._joined_views(each)) for join, each in zip(self.joins, (features, private), strict=True))
             if self.norms is not None:
                 features = self.norms[place](features[:, :, None], has[:, None])[:, :, 0]
             agnostic.append(features * has[:, None])
-            specific.append(self.specific[place](trunk) * has[:, None])
+            specific.append(private * has[:, None])
         return self.joined(agnostic[0], agnostic[1], specific[0], specific[1], seen)
 
     def joined(self, agnostic_mri: Tensor, agnostic_us: Tensor, specific_mri: Tensor, specific_us: Tensor, seen: Seen) -> Output:
@@ -116,12 +134,32 @@ class LatentNet(nn.Module):
         logits = torch.stack([head(joint) for head in self.heads], dim=1)
         return Output(logits, fused, agnostic_mri, agnostic_us, specific_mri, specific_us)
 
+    def _joined_views(self, features: Tensor) -> Tensor:
+        """Return (N, 2 d) from (N, view, d)."""
+        if self.views == "sides":
+            return features.flatten(1)
+        every = torch.ones(*features.shape[:2], 1, dtype=torch.bool)
+        return torch.cat([features.mean(dim=1), trend(features[:, :, None], every)[:, 0]], dim=1)
+
+
+def _head(kind: Literal["hidden", "linear"]) -> nn.Sequential:
+    if kind == "linear":
+        return nn.Sequential(nn.Dropout(DROPOUT), nn.Linear(3 * WIDTH, 2))
+    return nn.Sequential(nn.Linear(3 * WIDTH, WIDTH), nn.ReLU(), nn.Dropout(DROPOUT), nn.Linear(WIDTH, 2))
+
 
 def _branch() -> nn.Sequential:
     return nn.Sequential(nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, WIDTH))
 
 
-def trained(patients: LatentPatients, setting: Setting, seed: int, tell: Callable[[], object] = lambda: None) -> LatentNet:
+def trained(
+    patients: LatentPatients,
+    setting: Setting,
+    seed: int,
+    tell: Callable[[], object] = lambda: None,
+    head: Literal["hidden", "linear"] = "hidden",
+    views: Views = "",
+) -> LatentNet:
     """Return a stand-in trained on these patients, in eval mode.
 
     Training ends early where a loss is no number or beyond all bounds: the features of an unbounded loss are then as large
@@ -131,9 +169,11 @@ def trained(patients: LatentPatients, setting: Setting, seed: int, tell: Callabl
     ----------
     tell
         Called after each epoch; what it raises ends the training.
+    head, views
+        See `LatentNet`.
     """
     torch.manual_seed(seed)
-    net, objective = LatentNet(setting.norm), Objective(setting.losses, WIDTH)
+    net, objective = LatentNet(setting.norm, head, views), Objective(setting.losses, WIDTH)
     critics = list(net.discriminators.parameters())
     theirs = {id(parameter) for parameter in critics}
     encoders = torch.optim.Adam([each for each in net.parameters() if id(each) not in theirs], lr=LEARNING_RATE)

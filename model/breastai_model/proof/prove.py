@@ -15,7 +15,7 @@ from breastai_model.proof.image_pieces import image_pieces
 from breastai_model.proof.latent_pieces import latent_pieces
 from breastai_model.proof.pieces import Bench, Finished, OutOfTime, finished, measure
 from breastai_model.proof.table import HOW_TO_READ, WHAT_IT_IS_NOT, markdown, row_json, summary
-from breastai_model.proof.weights_pieces import Given, weights_pieces
+from breastai_model.proof.weights_pieces import Given, attribution_pieces, weights_pieces
 from breastai_model.run_folder import replace_file
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ class Wish:
     only
         Names of pieces, or beginnings of them; empty: all.
     given
-        A weights file with its controls, or None.
+        A weights file with its controls, or None. The quick table of the method looks at its heatmaps alone.
     weights_alone
         Whether only that file is judged, and not the method on trainings of the proof's own.
     """
@@ -64,7 +64,8 @@ def pieces_of(wish: Wish) -> list[Piece]:
         # Images first: their phantoms and trainings are the longest chain.
         every += [*image_pieces(quick=wish.quick), *latent_pieces(quick=wish.quick)]
     if wish.given is not None:
-        every += weights_pieces(wish.given, quick=wish.quick)
+        glance = wish.quick and not wish.weights_alone
+        every += attribution_pieces(wish.given) if glance else weights_pieces(wish.given, quick=wish.quick)
     if not wish.only:
         return every
     for start in wish.only:

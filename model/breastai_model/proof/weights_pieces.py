@@ -48,6 +48,8 @@ SHARE = 5 * PART
 """Phantoms that one process reads at a time, so that several may."""
 QUICK = PhantomData("clinic", 200, TEST.seed + 500_000)
 """Other patients than `TEST`, which is for the full table alone."""
+GLANCE = PhantomData("clinic", 24, TEST.seed + 600_000)
+"""Those of the quick table of the method, which looks at the bundled weights' heatmaps alone."""
 SHARED, MRI_PRIVATE, US_PRIVATE = (ASKED[name] for name in ("fused", "specific_mri", "specific_us"))
 
 
@@ -104,6 +106,17 @@ def weights_pieces(given: Given, *, quick: bool) -> list[Piece]:
             "features", "What the features hold", f"{known}{leaky}; {count} {cohort}", partial(_feature_rows, given, count), ("answers",)
         ),
         Piece("pointing", "Heatmaps", f"{known}{mixed}; {pointed} {cohort}", partial(_pointing, given, pointed), after),
+    ]
+
+
+def attribution_pieces(given: Given) -> list[Piece]:
+    """Return the pieces of the quick table: the heatmaps of a weights file on a few phantoms."""
+    judged = read_weights(given.weights)
+    words = f"weights {judged.sha256[:16]} ({judged.name} {judged.version}); {GLANCE.patients} {GLANCE.scenario} phantoms, seeds from "
+    words += f"{GLANCE.seed}, law {law_hash()[:12]}"
+    return [
+        Piece("phantoms", "Fresh phantoms", words, partial(_write_phantoms, GLANCE)),
+        Piece("pointing", "Heatmaps of the bundled weights", words, partial(_pointing, given, GLANCE.patients), ("phantoms",)),
     ]
 
 

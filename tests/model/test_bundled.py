@@ -34,6 +34,8 @@ COMMAND = ["--preset", "tiny", "--patients", "24", "--calibration", "24", "--ful
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("bundled")
+    assert bundled.main(["--out", str(folder), *COMMAND, "--minutes", "0"]) == bundled.NOT_YET
+    assert not list(folder.glob("*.safetensors")), "its time was over before the first epoch"
     assert bundled.main(["--out", str(folder), *COMMAND]) == 0
     return folder
 

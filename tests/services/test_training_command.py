@@ -125,3 +125,18 @@ def test_each_plan_that_comes_with_the_program_starts_unchanged(tmp_path):
     finally:
         for process in started:
             process.kill()
+
+
+def test_after_its_minutes_a_run_is_saved_and_can_go_on(plan_file, tmp_path):
+    plan = replace(Plan.from_json(json.loads(plan_file.read_text("utf-8"))), epochs=500)
+    plan_file.write_text(json.dumps(plan.to_json()), "utf-8")
+    run = RunFolder(tmp_path / "run")
+    words = ["train", str(plan_file), "--out", str(run.path), "--minutes"]
+    done = subprocess.run([sys.executable, "-m", "breastai_gui", *words, "0.3"], capture_output=True, text=True, check=False, timeout=120)
+    assert done.returncode == 3, done.stdout + done.stderr
+    assert "Ended: as asked" in done.stdout
+    assert run.result() is None
+    assert run.checkpoint.is_file()
+    refused = subprocess.run([sys.executable, "-m", "breastai_gui", *words, "0"], capture_output=True, text=True, check=False, timeout=120)
+    assert refused.returncode == 1
+    assert "--minutes takes a number above 0." in refused.stderr

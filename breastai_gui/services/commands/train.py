@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
+import signal
+import threading
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,6 +18,8 @@ if TYPE_CHECKING:
     from breastai_model.run_folder import RunFolder
 
 LONGEST_PLAN = 256 * 1024
+NOT_YET = 3
+"""Exit code: stopped after its minutes; the same command goes on."""
 
 ABOUT = """\
 TARGET is the folder of a run, which goes on where it stands, or a plan (JSON, such as those in resources/plans): its phantom cohort is
@@ -41,6 +46,7 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     )
     train.add_argument("target", type=Path, nargs="?", metavar="TARGET", help="the run's folder, or a plan")
     train.add_argument("--out", type=Path, metavar="RUN", help="for a plan: the folder of its run; it goes on where it is there already")
+    train.add_argument("--minutes", type=float, metavar="M", help="save and stop after so long, with exit code 3: the same command goes on")
     train.add_argument(
         "--bundled",
         nargs=argparse.REMAINDER,
@@ -52,21 +58,46 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
 def run(options: argparse.Namespace, places: Places, say: Callable[[str], None]) -> int:
     """Train and return the exit code."""
     if options.bundled is not None:
-        if options.target is not None:
-            raise PlanError("--bundled stands alone: it has a plan of its own.")
+        if options.target is not None or options.minutes is not None:
+            raise PlanError("--bundled stands alone: it has a plan and options of its own.")
         return _bundled([*([] if options.out is None else ["--out", str(options.out)]), *options.bundled], places)
     if options.target is None:
         raise PlanError("Name what to train: the folder of a run, a plan, or --bundled.")
-    from breastai_gui.services import training_worker
-
     target: Path = options.target
     if target.is_dir() or target.suffix != ".json":
         if options.out is not None:
             raise PlanError("--out goes with a plan; the folder of a run is where it is.")
-        return training_worker.main(target)
+        return _trained(target, options.minutes)
     folder = options.out if options.out is not None else places.runs / f"plan-{target.stem}"
     _begin(folder, _plan(target), say)
-    return training_worker.main(folder)
+    return _trained(folder, options.minutes)
+
+
+def _trained(folder: Path, minutes: float | None) -> int:
+    """Train in this process, for so many minutes at most, and return the exit code."""
+    from breastai_gui.services import training_worker
+    from breastai_model.run_folder import RunFolder
+
+    run = RunFolder(folder)
+    if minutes is None or not run.has_plan():
+        return training_worker.main(folder)
+    if not minutes > 0:
+        raise PlanError("--minutes takes a number above 0.")
+
+    def stop() -> None:
+        if run.is_ready():
+            run.ask_to_stop("pause")
+        else:  # while patients are made nobody asks for wishes; those that are whole are kept
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    timer = threading.Timer(60 * minutes, stop)
+    timer.daemon = True
+    timer.start()
+    try:
+        code = training_worker.main(folder)
+    finally:
+        timer.cancel()
+    return NOT_YET if code == 0 and run.result() is None else code
 
 
 def _bundled(arguments: list[str], places: Places) -> int:

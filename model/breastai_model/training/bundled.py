@@ -24,7 +24,9 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import os
+import time
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
@@ -70,6 +72,8 @@ if TYPE_CHECKING:
     from breastai_model.training.features import Absent
 
 NAME, VERSION = "breastai-demonstration", "0.2"
+NOT_YET = 3
+"""Exit code: stopped after its minutes; the same command goes on."""
 Control = Literal["", "shuffled", "leaky"]
 COVERAGE = 0.9
 WINDOW_HEALTHY, WHOLE_HEALTHY = 0.25, 0.5
@@ -149,6 +153,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--preset", choices=("compact", "tiny"), default=usual.preset, help="tiny: to try the command")
     parser.add_argument("--control", choices=get_args(Control)[1:], default="", help="make a control network instead")
     parser.add_argument("--processes", type=int, default=1, help="that make phantoms")
+    parser.add_argument("--minutes", type=float, default=math.inf, help="stop after the epoch in which so many are over; exit code 3")
     parser.add_argument("--only-prepare", action="store_true", help="make all phantoms and stop")
     parser.add_argument("--weights", type=Path, help="folder to put the weights into; without it, OUT")
     options = parser.parse_args(arguments)
@@ -158,13 +163,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         recipe = preset(wish.preset)
         prepare_learning(options.out, wish.patients, recipe, options.processes, _say)
         prepare_calibration(options.out, wish.calibration, wish.full_size, recipe, options.processes, _say)
-    else:
-        make(wish, options.out, options.weights or options.out, options.processes, _say)
+    elif not make(wish, options.out, options.weights or options.out, options.processes, _say, time.monotonic() + 60 * options.minutes):
+        return NOT_YET
     return 0
 
 
-def make(wish: Wish, out: Path, weights: Path, processes: int, say: Callable[[str], None]) -> None:
-    """Do all steps that are not done yet.
+def make(wish: Wish, out: Path, weights: Path, processes: int, say: Callable[[str], None], deadline: float = math.inf) -> bool:
+    """Do all steps that are not done yet, and return whether all are.
 
     Parameters
     ----------
@@ -174,6 +179,8 @@ def make(wish: Wish, out: Path, weights: Path, processes: int, say: Callable[[st
         Folder of the weights and their SHA256SUMS.
     processes
         That make phantoms.
+    deadline
+        `time.monotonic()` after which no further epoch begins.
 
     Raises
     ------
@@ -196,18 +203,21 @@ def make(wish: Wish, out: Path, weights: Path, processes: int, say: Callable[[st
     near = WindowCases(paths, given, WINDOW_HEALTHY, read_lesions(out / LESIONS))
     if wish.control == "shuffled":
         near.labels = np.random.default_rng(LEARN_SEED).permutation(near.labels)
-    _train("windows", Training(windows, near, machine=machine), say)
+    if not _train("windows", Training(windows, near, machine=machine), say, deadline):
+        return False
     machine.wait()
     if wish.control:
         if first:
             _write_control(out, windows, wish.control)
-        return
+        return True
     far = LearningCases(paths, given, WHOLE_HEALTHY)
-    _train("whole breasts", Training(whole, far, first=windows.best, machine=machine), say)
+    if not _train("whole breasts", Training(whole, far, first=windows.best, machine=machine), say, deadline):
+        return False
     machine.wait()
     if first:
         prepare_calibration(out, wish.calibration, wish.full_size, preset(wish.preset), processes, say)
         _write(weights, whole, RunFolder(out / CALIBRATE), RunFolder(out / FULL_SIZE), say)
+    return True
 
 
 def _write_control(out: Path, run: RunFolder, control: Control) -> None:
@@ -218,13 +228,18 @@ def _write_control(out: Path, run: RunFolder, control: Control) -> None:
     save_weights(out / f"{control}.safetensors", net.eval(), recipe, {"control": control}, control, VERSION)
 
 
-def _train(stage: str, training: Training, say: Callable[[str], None]) -> None:
-    """Train to the plan's last epoch."""
+def _train(stage: str, training: Training, say: Callable[[str], None], deadline: float) -> bool:
+    """Train to the plan's last epoch; return False where the time is over before."""
     while training.position.epoch < training.plan.epochs:
+        if training.machine.agreed("due" if time.monotonic() > deadline else None, ("due",)):
+            if training.place.first:
+                say("The time is over: start the same command again to go on.")
+            return False
         training.train_epoch()
         training.end_epoch()
         if training.place.first:
             say(f"{stage}, epoch {training.position.epoch}: {_figures(training.folder)}")
+    return True
 
 
 def _begin(run: RunFolder, plan: Plan) -> None:

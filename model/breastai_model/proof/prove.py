@@ -60,12 +60,14 @@ def pieces_of(wish: Wish) -> list[Piece]:
         If `only` names no piece.
     """
     every: list[Piece] = []
+    glance = wish.quick and not wish.weights_alone
     if wish.given is None or not wish.weights_alone:
         # Images first: their phantoms and trainings are the longest chain.
-        every += [*image_pieces(quick=wish.quick), *latent_pieces(quick=wish.quick)]
-    if wish.given is not None:
-        glance = wish.quick and not wish.weights_alone
-        every += attribution_pieces(wish.given) if glance else weights_pieces(wish.given, quick=wish.quick)
+        every += image_pieces(quick=wish.quick)
+        every += attribution_pieces(wish.given) if glance and wish.given is not None else []
+        every += latent_pieces(quick=wish.quick)
+    if wish.given is not None and not glance:
+        every += weights_pieces(wish.given, quick=wish.quick)
     if not wish.only:
         return every
     for start in wish.only:

@@ -8,7 +8,7 @@ from breastai_model.case import TASKS
 from breastai_model.weights import INTENDED_USE
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from breastai_model.plan import Plan
     from breastai_model.recipe import Recipe
@@ -23,40 +23,21 @@ def model_card(plan: Plan, result: Mapping[str, Any]) -> str:
         What `breastai_model.training.finish.finished` measured.
     """
     made_up = plan.recipe.trained_on == "synthetic"
-    lines = [
-        f"# {plan.name}",
-        "",
-        INTENDED_USE,
-        "",
-        "## Data",
-        "",
-        f"Learnt from {result['learnt_from']} {'made-up patients' if made_up else 'patients'}; {_held_out(plan, result)}",
-        "",
-        "## What each positive answer means",
-        "",
-        *(f"- {task.replace('_', ' ')}: {getattr(plan.recipe.positives, task)}" for task in TASKS),
-        "",
-        "## Measured",
-        "",
-        *_HEADER,
-        *(_row(task, result["metrics"]) for task in TASKS),
-        "",
-        "## Limits",
-        "",
+    limits = [
         *(["The patients were made up: these figures say nothing about real patients."] if made_up else []),
         "Nothing here speaks of other hospitals, scanners, field strengths or contrast agents.",
         f"Temperatures, thresholds and conformal sets were fitted on the {_CALIBRATED_ON[result['calibrated_on']]}; where there were too "
         "few of them nothing was fitted, and the probabilities are the network's own.",
-        "",
-        "## How it was made",
-        "",
+    ]
+    made = [
         f"Recipe {plan.recipe.preset}, losses {plan.recipe.losses}, {result['epochs']} of {plan.epochs} epochs, best epoch "
         f"{result['best_epoch']} by {_WATCHED[plan.watch]}, two Adam optimisers at {plan.learning_rate:g} ({plan.schedule}), "
         f"seed {plan.seed}, device {result['device']}, {result['precision']}.",
         _batches(plan, result),
         _start(plan),
     ]
-    return "\n".join(lines) + "\n"
+    data = f"Learnt from {result['learnt_from']} {'made-up patients' if made_up else 'patients'}; {_held_out(plan, result)}"
+    return _card(plan.name, data, plan.recipe, result["metrics"], limits, made)
 
 
 def bundled_card(recipe: Recipe, metrics: Mapping[str, Any]) -> str:
@@ -70,39 +51,46 @@ def bundled_card(recipe: Recipe, metrics: Mapping[str, Any]) -> str:
     measured = metrics["auc"]
     rows: dict[str, Any] = {task: measured["both"][task] for task in TASKS}
     rows |= {"without_ultrasound": measured["mri"], "without_mri": measured["us"]}
-    lines = [
-        "# The model that comes with BreastAI",
-        "",
-        INTENDED_USE,
-        "",
-        "## Data",
-        "",
+    data = (
         f"Learnt from {metrics['phantoms']} made-up patients (scenario clinic, law {metrics['law'][:12]}) and from nobody else; nothing "
         f"was pre-trained. {metrics['calibrated_on']} other made-up patients gave the figures below and all temperatures, thresholds "
-        f"and conformal sets; these and {metrics['full_size']} at a scanner's resolution gave what counts as seen before.",
-        "",
-        "## What each positive answer means",
-        "",
-        *(f"- {task.replace('_', ' ')}: {getattr(recipe.positives, task)}" for task in TASKS),
-        "",
-        "## Measured",
-        "",
-        *_HEADER,
-        *(_row(task, rows) for task in TASKS),
-        "",
-        "On 1,000 others, with calibration, coverage, leakage and heatmaps: model/README.md of the program.",
-        "",
-        "## Limits",
-        "",
+        f"and conformal sets; these and {metrics['full_size']} at a scanner's resolution gave what counts as seen before."
+    )
+    more = "On 1,000 others, with calibration, coverage, leakage and heatmaps: model/README.md of the program."
+    limits = (
         "The patients were made up: these figures say nothing about real patients, and probabilities of real images are withheld until "
-        "the reader asks for them.",
-        "",
-        "## How it was made",
-        "",
+        "the reader asks for them."
+    )
+    made = (
         "breastai train --bundled: "
         + ", then ".join(f"{metrics['epochs'][stage]} epochs on {words} ({metrics['hours'][stage]:g} hours)" for stage, words in _STAGES)
-        + f"; preset {recipe.preset}, losses {recipe.losses}; {metrics['machine']}.",
-    ]
+        + f"; preset {recipe.preset}, losses {recipe.losses}; {metrics['machine']}."
+    )
+    return _card("The model that comes with BreastAI", data, recipe, rows, [limits], [made], [more])
+
+
+def _card(
+    title: str,
+    data: str,
+    recipe: Recipe,
+    metrics: Mapping[str, Any],
+    limits: Sequence[str],
+    made: Sequence[str],
+    more: Sequence[str] = (),
+) -> str:
+    """Return the sections that every card has; `more` stands below the figures."""
+    positives = [f"- {task.replace('_', ' ')}: {getattr(recipe.positives, task)}" for task in TASKS]
+    measured = [*_HEADER, *(_row(task, metrics) for task in TASKS), *(["", *more] if more else [])]
+    sections = {
+        "Data": [data],
+        "What each positive answer means": positives,
+        "Measured": measured,
+        "Limits": limits,
+        "How it was made": made,
+    }
+    lines = [f"# {title}", "", INTENDED_USE]
+    for heading, text in sections.items():
+        lines += ["", f"## {heading}", "", *text]
     return "\n".join(lines) + "\n"
 
 

@@ -20,7 +20,7 @@ BREAST_DEPTH_MM = 80.0
 
 
 class Tissue:
-    """A coarse mask of what is not air, along the patient's axes.
+    """A coarse mask of what is not air, along the patient's axes. That of a mirrored patient is its mirror.
 
     Parameters
     ----------
@@ -34,18 +34,17 @@ class Tissue:
         turned = axes.turn(volume)
         steps = np.linalg.norm(axes.affine[:3, :3], axis=0)
         every = [max(1, round(COARSE_MM / step)) for step in steps]
-        small = np.asarray(turned[:: every[0], :: every[1], :: every[2]], dtype=np.float64)
+        columns = _from_both_edges(turned.shape[2], every[2])
+        small = np.asarray(turned[:: every[0], :: every[1], columns], dtype=np.float64)
         small = np.nan_to_num(small, nan=0.0, posinf=0.0, neginf=0.0)
         self.mask: NDArray[np.bool_] = small > _otsu(small)
         """(slice, row, column)."""
         corner = axes.affine[:3, :3] @ ((np.array(turned.shape) - 1) / 2) + axes.affine[:3, 3]
         self.extent_mm = [(c - s * n / 2, c + s * n / 2) for c, s, n in zip(corner, steps, turned.shape, strict=True)]
         """Of the whole volume along z, y and x; a tilt is not counted."""
-        self.places_mm = [
-            low + step / 2 + step * k * np.arange(n)
-            for (low, _), step, k, n in zip(self.extent_mm, steps, every, self.mask.shape, strict=True)
-        ]
-        self._area_mm2 = float(steps[0] * every[0] * steps[2] * every[2])
+        taken = (np.arange(0, turned.shape[0], every[0]), np.arange(0, turned.shape[1], every[1]), columns)
+        self.places_mm = [low + step / 2 + step * where for (low, _), step, where in zip(self.extent_mm, steps, taken, strict=True)]
+        self._area_mm2 = float(steps[0] * every[0] * steps[2] * turned.shape[2] / len(columns))
 
     def midline_mm(self, breasts: frozenset[Side]) -> float:
         """Return LPS x of the sagittal plane between the breasts.
@@ -76,8 +75,9 @@ class Tissue:
         depth[known] = np.nanmedian(front[:, known], axis=0)
         smooth = np.array([np.median(depth[max(i - 1, 0) : i + 2]) for i in range(len(depth))])
         deepest = np.flatnonzero(smooth >= smooth.max() - COARSE_MM)
-        # of a flat cleft the middle, but only of the piece that holds the deepest column
-        start = int(np.argmax(smooth))
+        # of a flat cleft the middle, but only of the piece that holds the deepest column, of several the innermost
+        deepest_of_all = np.flatnonzero(smooth == smooth.max())
+        start = int(deepest_of_all[np.argmin(np.abs(x[inner[deepest_of_all]] - (first + last) / 2))])
         piece = [i for i in deepest if abs(i - start) == abs(np.searchsorted(deepest, i) - np.searchsorted(deepest, start))]
         return float(x[inner[piece]].mean())
 
@@ -107,6 +107,12 @@ class Tissue:
             max(front - FRONT_MARGIN_MM, self.extent_mm[1][0]) + spacing_mm[1] / 2,
             midline_mm - spacing_mm[2] * (shape[2] - 1) / 2,
         )
+
+
+def _from_both_edges(count: int, every: int) -> NDArray[np.intp]:
+    """Return every n-th of so many columns, counted from either edge to the middle: the same columns in a mirror."""
+    half = np.arange(0, (count + 1) // 2, every)
+    return np.unique(np.concatenate([half, count - 1 - half]))
 
 
 def _otsu(values: NDArray[np.float64]) -> float:

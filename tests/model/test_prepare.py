@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from breastai_model.case import Case
+from breastai_model.phantom.patient import make_patient
 from breastai_model.prepare import Prepared, collate, prepare, square
 from breastai_model.recipe import preset
 from breastai_model.resample import AreaResampler, GridTarget, axis_weights, pairs_in_order, patient_axes
@@ -196,6 +197,18 @@ def test_the_midline_is_found_at_the_cleft(shift: float) -> None:
     given = prepare(a_case(dce_affine=affine, midline_mm=shift), COMPACT)
     assert (given.mri_affine @ [0, 0, 95.5, 1.0])[0] == pytest.approx(shift, abs=1e-6)
     assert given.inputs.notes == ()
+
+
+@pytest.mark.parametrize("seed", [901, 903, 907])
+@pytest.mark.parametrize("midline_mm", [0.0, None])
+def test_a_mirrored_patient_gives_the_same_tensors(seed: int, midline_mm: float | None) -> None:
+    """Where the window is laid must not depend on the edge from which columns are counted (seed 901 once moved by 4 mm)."""
+    case = replace(make_patient(seed, "model", "S8").case, midline_mm=midline_mm)
+    assert case.dce is not None
+    mirror = replace(case, dce=np.ascontiguousarray(case.dce[..., ::-1]), side="left" if case.side == "right" else "right")
+    here, there = prepare(case, TINY), prepare(mirror, TINY)
+    assert here.sides == there.sides[::-1]
+    assert np.allclose(here.mri, there.mri, rtol=0, atol=1e-6)
 
 
 def test_the_front_of_the_breasts_is_in_the_window_of_a_deep_exam() -> None:

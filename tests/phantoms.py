@@ -7,7 +7,7 @@ import datetime as dt
 import numpy as np
 
 from breastai_gui.data.study import DceSeries, FileUse, Grid, Patient, Phase, Problem, Study, UltrasoundView
-from breastai_gui.services.assess import Assessment
+from breastai_gui.services.assessment import Assessment
 from breastai_model.case import Heatmaps, InputsUsed, Prediction, TaskPrediction
 
 LESION_MM = (60.0, -40.0, 10.0)

@@ -62,7 +62,6 @@ _TAGS: dict[int, tuple[str, str]] = {cast(int, tag_for_keyword(word)): (word, di
 _TAGS[PHILIPS_SCAN_BEGIN] = ("DynamicScanBeginTime", "FL")
 _WANTED: list[BaseTag | int] = list(_TAGS)
 _FORMATS = {"US": "H", "SS": "h", "UL": "I", "SL": "i", "FL": "f", "FD": "d"}
-_FRAME_GROUPS = 0x52009230
 
 
 class HeaderError(Exception):

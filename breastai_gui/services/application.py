@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from breastai_gui.data.study import Catalogue, Selection, Study
-    from breastai_gui.services.assess import Assessment
+    from breastai_gui.services.assessment import Assessment
     from breastai_gui.services.places import Places
 
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 import datetime as dt
 import itertools
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
+from breastai_gui.services.assessment import Assessment
 from breastai_gui.services.breasts import shown_breasts
+from breastai_gui.services.chosen import chosen_phases, chosen_views, pre_phase, reading_side
 from breastai_gui.services.questions import NARROW_SENTENCE, open_questions
 from breastai_gui.services.ultrasound_angles import angle_assumed, angle_of
 from breastai_gui.services.words import SCOPE_WORDS
@@ -18,89 +20,13 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from breastai_gui.data.study import DceSeries, Side, Study, UltrasoundView
+    from breastai_gui.data.study import DceSeries, Study
+    from breastai_gui.services.assessment import Scope
     from breastai_gui.services.models import Models
     from breastai_gui.services.predicting import PredictingProcess
     from breastai_gui.services.session import Choices
-    from breastai_model.case import InputsUsed, Prediction
+    from breastai_model.case import InputsUsed
     from breastai_model.inference.predict import Engine, MapDepth
-
-Scope = Literal["joint", "mri", "ultrasound"]
-
-DEMONSTRATION_SENTENCE = "Demonstration model, learnt from made-up patients; these numbers say nothing about this patient"
-
-OUTSIDE_SENTENCE = "This exam is outside what the model has seen; its numbers may mean nothing"
-
-MOST_VIEWS = 12
-
-
-@dataclass(frozen=True, eq=False, slots=True)
-class Assessment:
-    """What the model said of one study, with everything that a report has to name.
-
-    Attributes
-    ----------
-    scope
-        What it speaks of: both modalities together, or one alone.
-    prediction
-        Probabilities, heatmaps, inputs used, device.
-    study_key
-        `Study.key` of what it was computed from.
-    phases
-        The study's phase indices in the order of `Case.dce`: ``prediction.inputs.phases`` point into this.
-    views
-        The ultrasound view ids in the order of `Case.ultrasound`: ``prediction.inputs.angles`` point into this.
-    subject
-        One line: which breast, which lesion, what was absent.
-    model_name, model_version, model_sha256
-        The weights.
-    trained_on
-        "synthetic" or "patients".
-    phantom
-        Whether the study was made by this program's phantom.
-    made_at
-        When, with time zone.
-    """
-
-    scope: Scope
-    prediction: Prediction
-    study_key: str
-    phases: tuple[int, ...]
-    views: tuple[str, ...]
-    subject: str
-    model_name: str
-    model_version: str
-    model_sha256: str
-    trained_on: Literal["synthetic", "patients"]
-    phantom: bool
-    made_at: dt.datetime
-
-    @property
-    def valid_for_patients(self) -> bool:
-        """True only for weights that learnt from patients."""
-        return self.trained_on == "patients"
-
-    @property
-    def says_nothing(self) -> bool:
-        """True when a demonstration model looked at a study that the phantom did not write: numbers stay hidden."""
-        return self.trained_on == "synthetic" and not self.phantom
-
-    @property
-    def outside(self) -> tuple[str, ...]:
-        """Why the exam is unlike what the model has seen, one sentence each; empty when it is alike or nothing is known of it."""
-        verdict = self.prediction.distribution
-        return () if verdict is None or verdict.inside else verdict.reasons
-
-    @property
-    def withheld(self) -> bool:
-        """True when the numbers stay hidden until the reader asks for them."""
-        return self.says_nothing or bool(self.outside)
-
-    @property
-    def warning(self) -> str:
-        """What has to stand beside every number and map of this answer, "" where nothing has to."""
-        sentences = (DEMONSTRATION_SENTENCE if self.says_nothing else "", OUTSIDE_SENTENCE if self.outside else "")
-        return " ".join(f"{sentence}." for sentence in sentences if sentence)
 
 
 class AssessError(Exception):
@@ -146,60 +72,6 @@ def plan_of(study: Study, choices: Choices) -> AssessmentPlan:
     if ultrasound:
         alone.append("ultrasound")
     return AssessmentPlan(tuple(alone), tuple(reasons))
-
-
-def chosen_phases(study: Study, choices: Choices) -> tuple[int, ...]:
-    """Return the study's phase indices that are used, in order of time; empty without MRI."""
-    if study.dce is None:
-        return ()
-    return tuple(range(study.dce.phase_count)) if choices.phases is None else choices.phases
-
-
-def pre_phase(dce: DceSeries, choices: Choices) -> int | None:
-    """Return the phase before contrast that is in force: the person's, else as read; None while that is a question."""
-    return dce.pre if choices.pre is None else choices.pre
-
-
-def chosen_views(study: Study, choices: Choices) -> tuple[UltrasoundView, ...]:
-    """Return the at most twelve ultrasound views that are given to the model, in order of angle, unknown angles last.
-
-    Views that name the other breast or another lesion than the chosen one are never among them. More than twelve are
-    thinned evenly.
-    """
-    side = reading_side(study, choices)
-    views = [
-        view
-        for view in study.ultrasound
-        if (side is None or view.side in (None, side))
-        and (choices.lesion is None or view.lesion == choices.lesion)
-        and not (view.doubtful and choices.is_ultrasound is False)
-    ]
-    if choices.views is not None:
-        views = [view for view in views if view.id in choices.views]
-    elif choices.lesion is None:
-        views = [view for view in views if view.proposed]
-
-    def order(view: UltrasoundView) -> tuple[bool, float]:
-        angle = angle_of(view, choices)
-        return angle is None, angle or 0.0
-
-    views.sort(key=order)
-    if len(views) > MOST_VIEWS:
-        views = [views[round(place * (len(views) - 1) / (MOST_VIEWS - 1))] for place in range(MOST_VIEWS)]
-    return tuple(views)
-
-
-def reading_side(study: Study, choices: Choices) -> Side | None:
-    """Return the breast that this reading is about: the person's choice, else the one that the ultrasound names.
-
-    Without any ultrasound it is the breast that the MRI shows, where it shows one only.
-    """
-    if choices.side is not None:
-        return choices.side
-    if not study.ultrasound and study.dce is not None:
-        shown = shown_breasts(study.dce, choices.midline_mm)
-        return next(iter(shown)) if len(shown) == 1 else None
-    return study.ultrasound_sides[0] if len(study.ultrasound_sides) == 1 else None
 
 
 def case_of(study: Study, choices: Choices, scope: Scope) -> Case:

@@ -9,8 +9,9 @@ import hashlib
 import json
 from typing import TYPE_CHECKING, Any
 
-from breastai_gui.services.assess import DEMONSTRATION_SENTENCE, OUTSIDE_SENTENCE, chosen_phases, chosen_views, pre_phase, reading_side
+from breastai_gui.services.assessment import DEMONSTRATION_SENTENCE, OUTSIDE_SENTENCE
 from breastai_gui.services.atomic import atomic_save
+from breastai_gui.services.chosen import chosen_phases, chosen_views, pre_phase, reading_side
 from breastai_gui.services.preview import refuse_preview
 from breastai_gui.services.questions import blocking_questions, open_questions
 from breastai_gui.services.ultrasound_angles import angle_of
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from breastai_gui.data.study import Study
-    from breastai_gui.services.assess import Assessment
+    from breastai_gui.services.assessment import Assessment
     from breastai_gui.services.session import Choices, Session
 
 SCHEMA = "breastai-assessment/1"

@@ -42,6 +42,15 @@ def atomic_save(path: Path, write: Callable[[Path], None]) -> None:
     _flush_folder(path.parent)
 
 
+def save_text(path: Path, text: str) -> None:
+    """Write a text in UTF-8, its line ends as they stand: see `atomic_save`."""
+
+    def write(temporary: Path) -> None:
+        temporary.write_text(text, "utf-8", newline="")
+
+    atomic_save(path, write)
+
+
 def _flush_folder(folder: Path) -> None:
     """Make the new name itself survive a power cut; Windows has no such call and needs none (NTFS logs renames)."""
     if os.name != "posix":

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from breastai_gui.data.study import ReadError
 from breastai_gui.services.labels_table import Columns, LabelsTable, TableError, ki67_may_be_fractions, labels_of
 from breastai_gui.services.questions import open_questions
 from breastai_gui.services.session import Choices
+from breastai_gui.services.subgroups import subgroup_columns, too_many, words_of
 from breastai_gui.services.words import TASK_WORDS
 from breastai_model.case import TASKS, Labels
 from breastai_model.recipe import Positives
@@ -67,6 +68,8 @@ class CohortRow:
         True once the person said that an open question is answered by what was read.
     left_out
         The person's reason for leaving it out, "" while it is in.
+    subgroups
+        By what is told apart, such as "scanner", the row's word (`breastai_gui.services.subgroups`).
     """
 
     patient: str
@@ -80,6 +83,7 @@ class CohortRow:
     images: str = ""
     accepted: bool = False
     left_out: str = ""
+    subgroups: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def status(self) -> Literal["ready", "asks", "stops", "left out"]:
@@ -161,6 +165,7 @@ class Cohort:
                     "folder": str(row.folder),
                     "labels": asdict(row.labels),
                     "accepted": row.accepted,
+                    "subgroups": dict(row.subgroups),
                 }
                 for number, row in enumerate(self.ready, start=1)
             ],
@@ -210,23 +215,26 @@ def check(
         raise TableError(f"The folder {folder.name} cannot be listed: {error.strerror or 'it is not readable'}.") from error
     names = Counter(row[columns.patient] for row in table.rows)
     rows: list[CohortRow] = []
+    kinds = subgroup_columns(table.header)
     for cells in table.rows:
         name = cells[columns.patient]
         if any(row.patient == name for row in rows):
             continue
         labels, label_problems = labels_of(cells, columns, ki67_cutoff_percent)
-        problems = [RowProblem(text, "asks") for text in label_problems]
+        words, word_problems = words_of(cells, kinds)
+        problems = [RowProblem(text, "asks") for text in (*label_problems, *word_problems)]
         if names[name] > 1:
             problems.append(RowProblem(f"The table names this patient {names[name]} times: keep one row.", "stops"))
         if all(getattr(labels, task) is None for task in TASKS):
             problems.append(RowProblem("The table holds no answer for this patient.", "stops"))
-        row = CohortRow(name, folders.get(name), labels, tuple(problems))
+        row = CohortRow(name, folders.get(name), labels, tuple(problems), subgroups=words)
         rows.append(_read_row(row, folders, reader, rows))
         if tell is not None:
             tell(len(rows), len(names), rows[-1])
     unnamed = tuple(name for name in folders if name not in names)
-    doubts = (FRACTIONS_SENTENCE,) if ki67_may_be_fractions(table, columns) else ()
-    return Cohort(folder, tuple(rows), unnamed, columns, ki67_cutoff_percent, doubts)
+    doubts = [FRACTIONS_SENTENCE] if ki67_may_be_fractions(table, columns) else []
+    doubts += too_many(row.subgroups for row in rows)
+    return Cohort(folder, tuple(rows), unnamed, columns, ki67_cutoff_percent, tuple(doubts))
 
 
 def _read_row(row: CohortRow, folders: Mapping[str, Path], reader: Reader, earlier: list[CohortRow]) -> CohortRow:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from breastai_gui.services.assess import Assessment
+    from breastai_gui.services.assessment import Assessment
 
 EXPLANATION = (
     "In log-odds: above 0 towards the positive answer, below 0 towards the negative one. A modality's number is its Shapley value, "

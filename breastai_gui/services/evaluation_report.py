@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from html import escape
 from typing import TYPE_CHECKING
 
-from breastai_gui.services.atomic import atomic_save
+from breastai_gui.services.atomic import save_text
 from breastai_gui.services.evaluation_plots import NAMES, decision_plot, reliability_plot, roc_plot
 from breastai_gui.services.evaluation_report_checklist import checklist
 from breastai_gui.services.evaluation_report_tables import (
@@ -20,6 +20,7 @@ from breastai_gui.services.evaluation_report_tables import (
     sets_table,
     subgroup_table,
 )
+from breastai_gui.services.subgroups import with_subgroups
 from breastai_model.case import TASKS
 from breastai_model.run_folder import RunFolder
 from breastai_model.training.calibrate import calibrated
@@ -103,7 +104,7 @@ def evaluate_run(run: Path, out: Path | None = None, predictions: Path | None = 
     if not folder.has_plan():
         raise EvaluationError(f"{run} is not the folder of a training run: it holds no plan.json.")
     try:
-        plan = folder.plan()
+        plan, cohort = folder.plan(), folder.cohort()
     except ValueError as error:
         raise EvaluationError(str(error)) from error
     own = run / FILE_NAME
@@ -113,7 +114,7 @@ def evaluate_run(run: Path, out: Path | None = None, predictions: Path | None = 
             "train it to its end, or name a file with --predictions."
         )
     calibration = None
-    chosen = Predictions.read(own if predictions is None else predictions)
+    chosen = with_subgroups(Predictions.read(own), cohort) if predictions is None else Predictions.read(predictions)
     if predictions is not None and own.is_file():
         learnt = Predictions.read(own)
         if learnt.to_json() != chosen.to_json():
@@ -121,9 +122,9 @@ def evaluate_run(run: Path, out: Path | None = None, predictions: Path | None = 
     evaluation = evaluated(chosen, calibration)
     target = run / "evaluation" if out is None else out
     document = json.dumps(result(folder.name, plan, evaluation), indent=1, ensure_ascii=False, allow_nan=False)
-    atomic_save(target / JSON, lambda path: _write(path, document))
+    save_text(target / JSON, document)
     page = report(folder.name, plan, evaluation)
-    atomic_save(target / HTML, lambda path: _write(path, page))
+    save_text(target / HTML, page)
     return Written(evaluation, target / HTML, plan.recipe.trained_on == "synthetic")
 
 
@@ -216,7 +217,3 @@ def _plots(evaluation: Evaluation) -> str:
 def _checklist(plan: Plan, evaluation: Evaluation) -> str:
     rows = "\n".join(f"<tr><td>{escape(item)}</td><td>{escape(known)}</td></tr>" for item, known in checklist(plan, evaluation))
     return f"<table><thead><tr><th>Item (abridged)</th><th>What is known</th></tr></thead>\n<tbody>\n{rows}\n</tbody></table>"
-
-
-def _write(path: Path, text: str) -> None:
-    path.write_text(text, "utf-8")

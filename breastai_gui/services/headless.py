@@ -13,15 +13,9 @@ from breastai_gui.data.reader_process import Reader
 from breastai_gui.data.study import Selection
 from breastai_gui.services import assessment_json
 from breastai_gui.services.application import log_identity, write_report
-from breastai_gui.services.assess import (
-    DEMONSTRATION_SENTENCE,
-    OUTSIDE_SENTENCE,
-    AssessError,
-    assess,
-    chosen_views,
-    plan_of,
-    weighed,
-)
+from breastai_gui.services.assess import AssessError, assess, plan_of, weighed
+from breastai_gui.services.assessment import DEMONSTRATION_SENTENCE, OUTSIDE_SENTENCE
+from breastai_gui.services.chosen import chosen_views
 from breastai_gui.services.demo_patient import demo_patient, make_demo
 from breastai_gui.services.models import Models
 from breastai_gui.services.predicting import PredictingProcess

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from breastai_gui.resource import resource
-from breastai_gui.services.atomic import atomic_save
+from breastai_gui.services.atomic import atomic_save, save_text
 
 if TYPE_CHECKING:
     from breastai_gui.services.places import Places
@@ -195,7 +195,7 @@ class Models:
 
     def _write(self, record: dict[str, Any]) -> None:
         text = json.dumps(record, indent=1, ensure_ascii=False)
-        atomic_save(self._list, lambda path: _write_text(path, text))
+        save_text(self._list, text)
 
 
 def header_of(path: Path, called: str = "") -> dict[str, str]:
@@ -267,7 +267,3 @@ def _read_whole(path: Path, sha256: str) -> str:
 
 def _copy(source: Path, target: Path) -> None:
     shutil.copyfile(source, target)
-
-
-def _write_text(path: Path, text: str) -> None:
-    path.write_text(text, "utf-8")

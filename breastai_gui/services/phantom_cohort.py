@@ -10,21 +10,25 @@ import csv
 import io
 import json
 import shutil
-from typing import TYPE_CHECKING
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from breastai_gui.services.atomic import atomic_save
+from breastai_gui.services.atomic import atomic_save, save_text
+from breastai_model.case import TASKS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from pathlib import Path
+
+    from numpy.typing import NDArray
 
     from breastai_model.case import Labels
     from breastai_model.plan import Scenario
 
 TABLE = "labels.csv"
-KNOWN = "phantoms.json"
+KNOWN, CEILINGS = "phantoms.json", "ceilings"
 
 
 def write_phantom_cohort(
@@ -39,7 +43,7 @@ def write_phantom_cohort(
 ) -> None:
     """Write made-up patients as DICOM, one folder each, `labels.csv` beside them, and what is known of them in `phantoms.json`.
 
-    A patient that an earlier call wrote is kept.
+    A patient that an earlier call wrote is kept. What was measured in its images lies in the hidden folder `.measured`.
 
     Parameters
     ----------
@@ -74,9 +78,11 @@ def write_phantom_cohort(
     labels = [draw_labels(each_seed, draw_latents(each_seed), scenario) for each_seed in seeds]
     without = ungraded(np.array([int(bool(row.high_grade)) for row in labels]), seed, grade_missing)
     folder.mkdir(parents=True, exist_ok=True)
-    _keep(folder / KNOWN, _known(seeds, scenario, grade_missing))
+    known = _known(seeds, scenario, grade_missing)
+    _keep(folder / KNOWN, known)
     folders = [folder / f"phantom-{number:03d}" for number in range(1, count + 1)]
-    jobs = [(place, each_seed, scenario) for place, each_seed in zip(folders, seeds, strict=True) if not place.is_dir()]
+    there = [place.is_dir() and _measured(place).is_file() for place in folders]
+    jobs = [(place, each_seed, scenario) for place, each_seed, whole in zip(folders, seeds, there, strict=True) if not whole]
     done = count - len(jobs)
     if tell is not None:
         tell(done, count)
@@ -90,15 +96,34 @@ def write_phantom_cohort(
         rows[index] = (name, node, "", ki67)
     text = io.StringIO(newline="")
     csv.writer(text).writerows([("patient", "lymph_node_metastasis", "grade", "ki67_percent"), *rows])
-    atomic_save(folder / TABLE, lambda path: _write_text(path, text.getvalue()))
+    save_text(folder / TABLE, text.getvalue())
+    answers = np.array([[int(getattr(row, task)) for task in TASKS] for row in labels], dtype=np.int64)
+    answers[without, TASKS.index("high_grade")] = -1
+    save_text(folder / KNOWN, _json(known | {CEILINGS: _ceilings(scenario, answers, folders)}))
 
 
-def _known(seeds: range, scenario: Scenario, grade_missing: int) -> str:
-    """Return what is known of these patients, as JSON: law, latents, the best AUC that anyone could reach."""
+def _ceilings(scenario: Scenario, labels: NDArray[np.int64], folders: Sequence[Path]) -> dict[str, Any]:
+    """Return `breastai_model.phantom.ceilings.Ceilings` of the written patients as JSON values."""
+    from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
+
+    from breastai_model.phantom.ceilings import ceilings
+
+    outlined, found = np.stack([np.load(_measured(place)) for place in folders], axis=1)
+    with threadpool_limits(1):  # sums in one order: the figures do not depend on the number of cores
+        return asdict(ceilings(scenario, labels, outlined, found))
+
+
+def _measured(folder: Path) -> Path:
+    """Return the file of what was measured in a patient's images, (outlined or found, feature) float64."""
+    return folder.parent / ".measured" / f"{folder.name}.npy"
+
+
+def _known(seeds: range, scenario: Scenario, grade_missing: int) -> dict[str, Any]:
+    """Return what is known of these patients before one is made: law, latents, the best AUC that anyone could reach."""
     from breastai_model.phantom.latents import LATENT_NAMES, draw_latents
     from breastai_model.phantom.scenarios import bayes_auc, law_hash
 
-    values = {
+    return {
         "scenario": scenario,
         "seed": seeds.start,
         "patients": len(seeds),
@@ -108,30 +133,46 @@ def _known(seeds: range, scenario: Scenario, grade_missing: int) -> str:
         "latent_names": LATENT_NAMES,
         "latents": [list(map(float, draw_latents(seed).values)) for seed in seeds],
     }
+
+
+def _json(values: dict[str, Any]) -> str:
     return json.dumps(values, indent=1, allow_nan=False)
 
 
-def _keep(path: Path, text: str) -> None:
+def _keep(path: Path, known: dict[str, Any]) -> None:
     """Write what is known, or make sure that it is the same as before."""
     from breastai_model.phantom.stored import CohortError
 
     if not path.is_file():
         if any(path.parent.glob("phantom-*")):
             raise CohortError(f"The folder {path.parent.name} holds made-up patients of which nothing is known: choose an empty folder.")
-        atomic_save(path, lambda temporary: _write_text(temporary, text))
-    elif path.read_text("utf-8") != text:
+        save_text(path, _json(known))
+        return
+    try:
+        there = json.loads(path.read_text("utf-8"))
+    except ValueError:
+        there = None
+    if not isinstance(there, dict) or there | {CEILINGS: None} != json.loads(_json(known)) | {CEILINGS: None}:
         raise CohortError(f"The folder {path.parent.name} holds made-up patients of another kind: choose an empty folder.")
 
 
 def _write_patient(job: tuple[Path, int, Scenario]) -> None:
-    """Write one patient; its folder appears whole."""
+    """Write one patient and what can be measured in its images; its folder appears whole."""
+    from threadpoolctl import threadpool_limits
+
     from breastai_gui.data.dicom_writer import Scan, write_phases, write_ultrasound
     from breastai_gui.services.demo import on_screen
+    from breastai_model.phantom.cohort import measured_features
     from breastai_model.phantom.kinetics import SEQUENCE
     from breastai_model.phantom.patient import make_patient
 
     folder, seed, scenario = job
-    patient = make_patient(seed, "model", scenario)
+    with threadpool_limits(1):  # one core each, and products of matrices in one order
+        patient = make_patient(seed, "model", scenario)
+        measured = measured_features(patient)
+    atomic_save(_measured(folder), lambda path: np.save(path, np.stack([measured["outlined"], measured["found"]])))
+    if folder.is_dir():
+        return
     case = patient.case
     if case.dce is None or case.dce_affine is None or case.dce_times_s is None or case.side is None:
         raise ValueError("The phantom made a patient without MRI or side; this is a fault of the program.")
@@ -153,7 +194,3 @@ def _cells(labels: Labels, seed: int) -> tuple[str, str, str]:
     grade = 3 if labels.high_grade else int(chance.integers(1, 3))
     ki67 = int(chance.integers(20, 80)) if labels.high_ki67 else int(chance.integers(2, 20))
     return "yes" if labels.lymph_node_metastasis else "no", str(grade), str(ki67)
-
-
-def _write_text(path: Path, text: str) -> None:
-    path.write_text(text, "utf-8", newline="")

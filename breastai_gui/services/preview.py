@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from breastai_gui.services.assess import Assessment
+    from breastai_gui.services.assessment import Assessment
 
 PREVIEW_SENTENCE = "A fast preview, computed in bfloat16: the numbers are for a quick look and for no report."
 

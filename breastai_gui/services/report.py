@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from breastai_gui.services.annotations import DCE
-from breastai_gui.services.assess import chosen_phases, pre_phase
+from breastai_gui.services.chosen import chosen_phases, pre_phase
 from breastai_gui.services.kinetics import curve, early_phase, shown_phase, suggested_lesion_mm
 from breastai_gui.services.plain_text import person_name
 from breastai_gui.services.planes import PLANES, PlaneCut
@@ -36,7 +36,7 @@ from breastai_model.case import TASKS
 if TYPE_CHECKING:
     from breastai_gui.data.study import DceSeries, Patient, Study
     from breastai_gui.services.annotations import Annotation
-    from breastai_gui.services.assess import Assessment
+    from breastai_gui.services.assessment import Assessment
     from breastai_gui.services.kinetics import Curve
     from breastai_gui.services.report_contents import KeyImage, Part
     from breastai_gui.services.session import Choices, Session

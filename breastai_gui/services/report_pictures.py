@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from breastai_gui.data.study import DceSeries, UltrasoundView
     from breastai_gui.services.annotations import Annotation
-    from breastai_gui.services.assess import Assessment
+    from breastai_gui.services.assessment import Assessment
     from breastai_gui.services.planes import PlaneName
     from breastai_model.case import Heatmaps, MapKind, Stream
 

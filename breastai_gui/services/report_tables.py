@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from breastai_gui.services.annotations import DCE, measure
-from breastai_gui.services.assess import DEMONSTRATION_SENTENCE, OUTSIDE_SENTENCE, chosen_phases, pre_phase, reading_side
+from breastai_gui.services.assessment import DEMONSTRATION_SENTENCE, OUTSIDE_SENTENCE
+from breastai_gui.services.chosen import chosen_phases, pre_phase, reading_side
 from breastai_gui.services.contribution_words import EXPLANATION, contribution_rows, error_words, signed
 from breastai_gui.services.kinetics import early_phase, late_phase
 from breastai_gui.services.plain_text import date_text, person_name
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
     from breastai_gui.data.study import DceSeries, Patient, Study
     from breastai_gui.services.annotations import Annotation
-    from breastai_gui.services.assess import Assessment
+    from breastai_gui.services.assessment import Assessment
     from breastai_gui.services.report_contents import Part
     from breastai_gui.services.session import Choices
     from breastai_model.case import TaskPrediction

@@ -10,7 +10,7 @@ from psygnal import Signal
 if TYPE_CHECKING:
     from breastai_gui.data.study import Side, Study
     from breastai_gui.services.annotations import Annotation
-    from breastai_gui.services.assess import Assessment
+    from breastai_gui.services.assessment import Assessment
 
 Position = tuple[float, float, float]
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from psygnal import Signal
 
-from breastai_gui.services.atomic import atomic_save
+from breastai_gui.services.atomic import save_text
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -63,7 +63,7 @@ class Settings:
         self._values[name] = value
         text = json.dumps(self._values, ensure_ascii=False, indent=2, sort_keys=True)
         try:
-            atomic_save(self._path, lambda temporary: _write(temporary, text))
+            save_text(self._path, text)
         except OSError as error:  # a setting that cannot be kept still holds until the program ends
             log.warning("The settings could not be written: %s", error.strerror)
             self.notice = f"The settings could not be kept ({error.strerror}); they hold until the program ends."
@@ -91,7 +91,3 @@ class Settings:
             self.notice = "The settings file cannot be read; the defaults are used."
         else:
             self.notice = f"The settings file was damaged and is now called {aside.name}; the defaults are used."
-
-
-def _write(path: Path, text: str) -> None:
-    path.write_text(text, encoding="utf-8")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from breastai_gui.services.assess import Scope
+    from breastai_gui.services.assessment import Scope
     from breastai_model.case import MapKind, Stream, Task
 
 STREAM_WORDS: Mapping[Stream, str] = {

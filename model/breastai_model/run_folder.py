@@ -27,7 +27,6 @@ from __future__ import annotations
 
 import json
 import os
-import secrets
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -36,6 +35,7 @@ from filelock import FileLock, Timeout
 from safetensors.numpy import save
 
 from breastai_model.plan import Plan
+from breastai_model.whole_file import replace_file, replace_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -94,43 +94,6 @@ class Progress:
     epochs: tuple[Epoch, ...]
     batch_losses: tuple[tuple[float, float], ...]
     notes: tuple[str, ...]
-
-
-def replace_file(path: Path, write: Callable[[Path], object], mode: int = 0o666) -> None:
-    """Write a file whole or not at all: beside it, to the disk, then in its place.
-
-    A killed `torch.save` in place left an unreadable checkpoint in 8 of 8 trials, this in none (measured).
-
-    Parameters
-    ----------
-    path
-        The file.
-    write
-        Writes the content to the path that it is given, a file that is there and empty.
-    mode
-        Who may read and write it, less what the umask takes away, as for any other new file.
-
-    Raises
-    ------
-    OSError
-        If it cannot be written; the old file is untouched then and nothing is left beside it.
-    """
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
-    os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, mode))
-    try:
-        write(temporary)
-        with temporary.open("rb+") as file:
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
-    if os.name == "posix":  # a rename is only safe from a power cut once the folder is on the disk as well
-        folder = os.open(path.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
 
 
 class RunFolder:
@@ -206,7 +169,7 @@ class RunFolder:
 
     def tell_ready(self) -> None:
         """Note that every case that can be prepared is prepared."""
-        replace_file(self._ready, lambda path: _write_text(path, "\n"))
+        replace_text(self._ready, "\n")
 
     def is_ready(self) -> bool:
         """Return whether the cases are prepared."""
@@ -298,7 +261,7 @@ class RunFolder:
     # -- the end, the lock and the wish to stop ------------------------------------------------------------------------
     def write_result(self, result: Mapping[str, Any], card: str) -> None:
         """Write model card and metrics: from then on the run is finished."""
-        replace_file(self.path / "model_card.md", lambda path: _write_text(path, card))
+        replace_text(self.path / "model_card.md", card)
         self._write_json(self._result, result)
 
     def result(self) -> dict[str, Any] | None:
@@ -323,7 +286,7 @@ class RunFolder:
 
     def ask_to_stop(self, wish: StopWish) -> None:
         """Ask the trainer to save and end ("pause") or to end with the best epoch so far ("finish")."""
-        replace_file(self._stop, lambda path: _write_text(path, wish))
+        replace_text(self._stop, wish)
 
     def stop_wish(self) -> StopWish | None:
         """Return what was asked for."""
@@ -356,7 +319,7 @@ class RunFolder:
 
     def _write_json(self, path: Path, values: Mapping[str, Any], mode: int = 0o666) -> None:
         text = json.dumps(values, indent=1, ensure_ascii=False, allow_nan=False)
-        replace_file(path, lambda temporary: _write_text(temporary, text), mode)
+        replace_text(path, text, mode)
 
     def _read_json(self, path: Path) -> dict[str, Any]:
         try:
@@ -370,7 +333,3 @@ class RunFolder:
 
 def _quiet(_sentence: str) -> None:
     """Say nothing: what is noted is read from the folder."""
-
-
-def _write_text(path: Path, text: str) -> None:
-    path.write_text(text, "utf-8")

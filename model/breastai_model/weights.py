@@ -36,8 +36,8 @@ from breastai_model.inference.in_distribution import (
 )
 from breastai_model.network.net import BreastNet
 from breastai_model.recipe import LONGEST_JSON, Recipe, RecipeError
-from breastai_model.run_folder import replace_file
 from breastai_model.strict_json import StrictJsonError
+from breastai_model.whole_file import replace_file
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -14,7 +14,8 @@ from safetensors import safe_open
 
 from breastai_model.plan import Plan
 from breastai_model.recipe import preset
-from breastai_model.run_folder import Epoch, RunFolder, replace_file
+from breastai_model.run_folder import Epoch, RunFolder
+from breastai_model.whole_file import replace_file
 
 
 def plan(**changes) -> Plan:

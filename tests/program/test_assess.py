@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from breastai_gui.services.assess import DEMONSTRATION_SENTENCE
+from breastai_gui.services.assessment import DEMONSTRATION_SENTENCE
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from breastai_gui.data.study import Grid, Problem, Study
-from breastai_gui.services.assess import AssessError, assess, case_of, chosen_views, plan_of, reading_side, subject_of
+from breastai_gui.services.assess import AssessError, assess, case_of, plan_of, subject_of
 from breastai_gui.services.breasts import shown_breasts
+from breastai_gui.services.chosen import chosen_views, reading_side
 from breastai_gui.services.predicting import PredictingProcess
 from breastai_gui.services.session import Choices
 from breastai_model.case import Case, InputsUsed

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from breastai_gui.services.assess import DEMONSTRATION_SENTENCE
+from breastai_gui.services.assessment import DEMONSTRATION_SENTENCE
 from breastai_gui.services.assessment_json import document, input_key, write
 from breastai_gui.services.session import Choices, Session, SessionState
 from breastai_model.case import TASKS

@@ -3,8 +3,10 @@
 import csv
 import json
 import shutil
+from dataclasses import asdict
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from breastai_gui.services import command_line
@@ -12,9 +14,10 @@ from breastai_gui.services.command_line import parse, run
 from breastai_gui.services.commands import command, names
 from breastai_gui.services.commands.phantom import Bar
 from breastai_gui.services.phantom_cohort import write_phantom_cohort
-from breastai_model.phantom.cohort import PhantomCohort
+from breastai_model.phantom.cohort import PhantomCohort, write_cohort
 from breastai_model.phantom.latents import draw_latents
 from breastai_model.phantom.scenarios import draw_labels
+from breastai_model.plan import PhantomData
 
 
 @pytest.fixture(autouse=True)
@@ -90,6 +93,17 @@ def test_dicom_for_the_wizard_has_the_scenarios_labels_and_missing_grades(tmp_pa
     assert known["bayes_auc"]["high_ki67"]["mri"] == 0.5  # S3 says nothing to MRI
 
 
+def test_dicom_keeps_what_features_measured_in_its_images_reach(tmp_path: Path) -> None:
+    write_phantom_cohort(tmp_path / "dicom", 2, 5, scenario="S3", processes=2)
+    write_cohort(tmp_path / "arrays", PhantomData("S3", 2, 5), processes=2)
+    arrays = PhantomCohort(tmp_path / "arrays")
+    for number, (outlined, found) in enumerate(zip(arrays.measured(), arrays.measured(found=True), strict=True), start=1):
+        assert np.array_equal(np.load(tmp_path / "dicom" / ".measured" / f"phantom-{number:03d}.npy"), [outlined, found])
+    known = json.loads((tmp_path / "dicom" / "phantoms.json").read_text("utf-8"))
+    assert known["ceilings"] == asdict(arrays.ceilings)
+    assert known["ceilings"]["high_ki67"]["bayes"] == known["bayes_auc"]["high_ki67"]
+
+
 def test_dicom_goes_on_where_it_was_broken_off_and_mixes_nothing(tmp_path: Path) -> None:
     out, told = tmp_path / "out", []
     write_phantom_cohort(out, 2, 5)
@@ -101,7 +115,7 @@ def test_dicom_goes_on_where_it_was_broken_off_and_mixes_nothing(tmp_path: Path)
     write_phantom_cohort(out, 2, 5, lambda done, count: told.append((done, count)))
     assert told == [(1, 2), (2, 2)]
     assert {path: path.stat().st_mtime_ns for path in kept.iterdir()} == stamps
-    assert sorted(path.name for path in out.iterdir()) == ["labels.csv", "phantom-001", "phantom-002", "phantoms.json"]
+    assert sorted(path.name for path in out.iterdir()) == [".measured", "labels.csv", "phantom-001", "phantom-002", "phantoms.json"]
     assert not (out / "phantom-002" / "mri" / "half").exists()
     with pytest.raises(ValueError, match="another kind"):
         write_phantom_cohort(out, 2, 6)

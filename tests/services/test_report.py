@@ -9,7 +9,7 @@ import pytest
 
 from breastai_gui.data.study import FileUse, OtherSeries, Problem
 from breastai_gui.services.annotations import DCE, Annotation
-from breastai_gui.services.assess import DEMONSTRATION_SENTENCE
+from breastai_gui.services.assessment import DEMONSTRATION_SENTENCE
 from breastai_gui.services.planes import PLANES
 from breastai_gui.services.report import compose
 from breastai_gui.services.report_contents import CurvePlot, KeyImage, Legend, Pictures, Report, Section, Table, Words

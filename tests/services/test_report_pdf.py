@@ -17,7 +17,7 @@ from PIL import Image
 
 from breastai_gui.services import report_pdf, report_text
 from breastai_gui.services.annotations import DCE, Annotation
-from breastai_gui.services.assess import DEMONSTRATION_SENTENCE
+from breastai_gui.services.assessment import DEMONSTRATION_SENTENCE
 from breastai_gui.services.report import compose
 from breastai_gui.services.session import Reading, Session
 from phantoms import simple_assessment, simple_study

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from breastai_gui.services.assess import OUTSIDE_SENTENCE
+from breastai_gui.services.assessment import OUTSIDE_SENTENCE
 from breastai_gui.services.assessment_json import document
 from breastai_gui.services.report import compose
 from breastai_gui.services.report_contents import Legend, Table, Words
@@ -17,7 +17,7 @@ from breastai_model.case import TASKS, Contributions, InDistribution
 from phantoms import simple_assessment, simple_study
 
 if TYPE_CHECKING:
-    from breastai_gui.services.assess import Assessment
+    from breastai_gui.services.assessment import Assessment
 
 REASON = "The MRI differs from what this model has seen: grey values and texture lie 4.7 times as far away as its limit."
 PHASES = tuple((index, (0.1 * index, -0.05, 0.0)) for index in range(5))

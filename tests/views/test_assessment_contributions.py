@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from PySide6.QtWidgets import QApplication, QComboBox, QLabel, QPushButton, QWidget
 
-from breastai_gui.services.assess import OUTSIDE_SENTENCE, Assessment
+from breastai_gui.services.assessment import OUTSIDE_SENTENCE, Assessment
 from breastai_gui.services.session import Session
 from breastai_gui.views.reading.assessment_contributions import ContributionBar
 from breastai_gui.views.reading.assessment_panel import AssessmentPanel

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 from PySide6.QtWidgets import QApplication, QLabel, QPushButton, QWidget
 
-from breastai_gui.services.assess import DEMONSTRATION_SENTENCE, Assessment
+from breastai_gui.services.assessment import DEMONSTRATION_SENTENCE, Assessment
 from breastai_gui.services.session import Session
 from breastai_gui.views.panel_parts import Chip
 from breastai_gui.views.reading.assessment_panel import AssessmentPanel

@@ -10,7 +10,7 @@ import pytest
 from PySide6.QtCore import QPoint, Qt
 
 from breastai_gui.data.study import DceSeries, Grid
-from breastai_gui.services.assess import DEMONSTRATION_SENTENCE
+from breastai_gui.services.assessment import DEMONSTRATION_SENTENCE
 from breastai_gui.services.session import Session
 from breastai_gui.views.reading.mri_pictures import first_look
 from breastai_gui.views.reading.reading_page import ReadingPage

@@ -11,7 +11,9 @@ from PySide6.QtCore import QPoint, Qt
 from PySide6.QtTest import QTest
 from PySide6.QtWidgets import QApplication, QLabel
 
-from breastai_gui.services.assess import DEMONSTRATION_SENTENCE, OUTSIDE_SENTENCE, case_of, chosen_views
+from breastai_gui.services.assess import case_of
+from breastai_gui.services.assessment import DEMONSTRATION_SENTENCE, OUTSIDE_SENTENCE
+from breastai_gui.services.chosen import chosen_views
 from breastai_gui.services.session import Session
 from breastai_gui.services.ultrasound_heat import first_heat, on_pixels
 from breastai_gui.views.reading.heatmap_bar import HeatmapBar

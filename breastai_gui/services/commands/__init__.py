@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
     from breastai_gui.services.places import Places
 
+NOT_YET = 3
+"""Exit code of a long command that stopped after its minutes; the same command goes on."""
 _COMMANDS = ("phantom", "train", "evaluate", "prove", "models", "compare")
 
 

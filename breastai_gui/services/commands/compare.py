@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, get_args
 
+from breastai_gui.services.commands import NOT_YET
 from breastai_model.plan import Scenario
 
 if TYPE_CHECKING:
@@ -16,9 +17,6 @@ if TYPE_CHECKING:
     from breastai_gui.services.places import Places
     from breastai_model.baselines.comparison import Comparison
     from breastai_model.baselines.comparison_plan import ComparisonPlan
-
-NOT_YET = 3
-"""Exit code: stopped after its minutes; the same command goes on."""
 
 
 def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from breastai_gui.resource import resource
+from breastai_gui.services.commands import NOT_YET
 from breastai_gui.services.models import BUNDLED
 
 if TYPE_CHECKING:
@@ -15,8 +16,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from breastai_gui.services.places import Places
-
-UNFINISHED = 3
 
 
 def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -26,7 +25,7 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
         help="measure what the method achieves on made-up data: a table of claims",
         description="Measures the claims of the method on phantoms whose truth is known, and prints a table: claim, expected, measured "
         "with its 95 % interval, holds or not. Every finished piece is a file in the folder; the same command goes on where it stopped. "
-        f"Exit code 0: the table is whole, whatever it says; {UNFINISHED}: time is over, start it again.",
+        f"Exit code 0: the table is whole, whatever it says; {NOT_YET}: time is over, start it again.",
     )
     prove.add_argument("--quick", action="store_true", help="the small table, at most ten minutes on two processors")
     prove.add_argument("--out", type=Path, metavar="FOLDER", help="for cohorts, trainings, table.md, result.json (below the runs)")
@@ -65,7 +64,7 @@ def run(options: argparse.Namespace, places: Places, say: Callable[[str], None])
     kind = "weights" if options.weights else "quick" if options.quick else "full"
     folder = options.out if options.out is not None else places.runs / f"proof-{kind}"
     processes = options.processes or min(2, os.cpu_count() or 1)
-    return 0 if prove(wish, folder, options.minutes, processes, say) else UNFINISHED
+    return 0 if prove(wish, folder, options.minutes, processes, say) else NOT_YET
 
 
 def _complaint(options: argparse.Namespace) -> str:

@@ -10,6 +10,8 @@ import threading
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from breastai_gui.services.commands import NOT_YET
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -18,8 +20,6 @@ if TYPE_CHECKING:
     from breastai_model.run_folder import RunFolder
 
 LONGEST_PLAN = 256 * 1024
-NOT_YET = 3
-"""Exit code: stopped after its minutes; the same command goes on."""
 
 ABOUT = """\
 TARGET is the folder of a run, which goes on where it stands, or a plan (JSON, such as those in resources/plans): its phantom cohort is

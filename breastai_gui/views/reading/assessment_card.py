@@ -8,7 +8,7 @@ from PySide6.QtCore import QRectF, QSize, Qt
 from PySide6.QtGui import QColor, QPainter, QPaintEvent, QPalette
 from PySide6.QtWidgets import QPushButton, QSizePolicy, QVBoxLayout, QWidget
 
-from breastai_gui.services.assess import DEMONSTRATION_SENTENCE, OUTSIDE_SENTENCE
+from breastai_gui.services.assessment import DEMONSTRATION_SENTENCE, OUTSIDE_SENTENCE
 from breastai_gui.services.words import SCOPE_WORDS, STREAM_WORDS, TASK_WORDS, capital
 from breastai_gui.views.panel_parts import Card, Chip, ElidedText, Text, row, tones
 from breastai_gui.views.plain_text import literal_tooltip
@@ -18,7 +18,7 @@ from breastai_model.case import TASKS
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from breastai_gui.services.assess import Assessment
+    from breastai_gui.services.assessment import Assessment
     from breastai_gui.views.panel_parts import Tone
     from breastai_model.case import InputsUsed, Prediction, Stream, Task, TaskPrediction
 

@@ -17,7 +17,7 @@ from breastai_model.case import TASKS
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from breastai_gui.services.assess import Assessment
+    from breastai_gui.services.assessment import Assessment
 
 
 class ContributionBar(QWidget):

@@ -13,7 +13,7 @@ from breastai_gui.views.reading.assessment_card import RESEARCH_SENTENCE, Assess
 
 if TYPE_CHECKING:
     from breastai_gui.data.study import Study
-    from breastai_gui.services.assess import Assessment
+    from breastai_gui.services.assessment import Assessment
     from breastai_gui.services.session import Choices, Session
     from breastai_gui.views.reading.viewpoint import Viewpoint
 

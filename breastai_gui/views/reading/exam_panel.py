@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from PySide6.QtWidgets import QVBoxLayout, QWidget
 
-from breastai_gui.services.assess import chosen_phases, chosen_views
+from breastai_gui.services.chosen import chosen_phases, chosen_views
 from breastai_gui.services.plain_text import date_text, one_line, person_name
 from breastai_gui.views.panel_parts import Card, Chip, Column, ElidedText, Fold, Text, follow, link, row
 from breastai_gui.views.reading.file_account import FileAccountDialog, account_sentence

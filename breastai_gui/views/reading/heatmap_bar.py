@@ -15,7 +15,7 @@ from breastai_gui.views.reading.viewpoint import MODALITIES
 from breastai_model.case import MAP_KINDS, STREAMS
 
 if TYPE_CHECKING:
-    from breastai_gui.services.assess import Assessment
+    from breastai_gui.services.assessment import Assessment
     from breastai_gui.services.session import Session
     from breastai_gui.views.reading.viewpoint import Look, Viewpoint
     from breastai_model.case import MapKind, Stream

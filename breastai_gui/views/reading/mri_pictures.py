@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PySide6.QtCore import QObject, QTimer, Signal
 
-from breastai_gui.services.assess import chosen_phases, pre_phase
+from breastai_gui.services.chosen import chosen_phases, pre_phase
 from breastai_gui.services.kinetics import robust_window, shown_phase, subtraction_window
 from breastai_gui.services.planes import PLANES, PlaneCut, PlaneName
 from breastai_gui.views.reading.phase_table import phase_name

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from PySide6.QtCore import Qt, Signal
 from PySide6.QtWidgets import QAbstractItemView, QHeaderView, QPushButton, QTableWidget, QTableWidgetItem, QVBoxLayout, QWidget
 
-from breastai_gui.services.assess import chosen_phases, pre_phase
+from breastai_gui.services.chosen import chosen_phases, pre_phase
 from breastai_gui.services.plain_text import one_line
 from breastai_gui.views.panel_parts import TABLE_STYLE, Text, bold_font, follow, row, tones, visible_boxes
 from breastai_gui.views.plain_text import literal_tooltip

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from PySide6.QtWidgets import QGridLayout, QPushButton, QVBoxLayout, QWidget
 
-from breastai_gui.services.assess import pre_phase
+from breastai_gui.services.chosen import pre_phase
 from breastai_gui.services.plain_text import date_text, one_line, person_name
 from breastai_gui.services.questions import open_questions
 from breastai_gui.views.panel_parts import Card, ElidedText, Text, empty, follow, link, row

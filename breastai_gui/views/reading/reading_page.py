@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from PySide6.QtCore import Qt, Signal
 from PySide6.QtWidgets import QHBoxLayout, QSplitter, QVBoxLayout, QWidget
 
-from breastai_gui.services.assess import chosen_phases, pre_phase
+from breastai_gui.services.chosen import chosen_phases, pre_phase
 from breastai_gui.views.panel_parts import follow
 from breastai_gui.views.reading.assessment_panel import AssessmentPanel
 from breastai_gui.views.reading.curve_view import CurveView

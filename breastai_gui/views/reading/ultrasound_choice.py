@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from breastai_gui.services.assess import MOST_VIEWS, chosen_views
+from breastai_gui.services.chosen import MOST_VIEWS, chosen_views
 from breastai_gui.services.ultrasound_angles import angle_of, degrees
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from PySide6.QtCore import QKeyCombination, Qt, Signal
 from PySide6.QtGui import QKeySequence, QShortcut
 from PySide6.QtWidgets import QPushButton, QVBoxLayout, QWidget
 
-from breastai_gui.services.assess import chosen_views
+from breastai_gui.services.chosen import chosen_views
 from breastai_gui.services.colour_maps import overlay
 from breastai_gui.services.plain_text import one_line
 from breastai_gui.services.ultrasound_angles import angle_words
@@ -23,7 +23,7 @@ from breastai_gui.views.reading.ultrasound_choice import calibration_sentence, c
 
 if TYPE_CHECKING:
     from breastai_gui.data.study import UltrasoundView
-    from breastai_gui.services.assess import Assessment
+    from breastai_gui.services.assessment import Assessment
     from breastai_gui.services.session import Session
     from breastai_gui.views.reading.viewpoint import Look, Viewpoint
     from breastai_model.case import MapKind, Stream

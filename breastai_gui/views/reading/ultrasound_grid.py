@@ -20,7 +20,7 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
-from breastai_gui.services.assess import MOST_VIEWS, chosen_views
+from breastai_gui.services.chosen import MOST_VIEWS, chosen_views
 from breastai_gui.services.colour_maps import overlay
 from breastai_gui.services.plain_text import one_line
 from breastai_gui.services.ultrasound_angles import angle_of, angle_words

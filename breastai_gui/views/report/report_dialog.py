@@ -11,7 +11,7 @@ from PySide6.QtGui import QDesktopServices
 from PySide6.QtWidgets import QCheckBox, QDialog, QFileDialog, QLineEdit, QProgressBar, QPushButton, QVBoxLayout, QWidget
 
 from breastai_gui import __version__
-from breastai_gui.services.assess import chosen_phases, chosen_views
+from breastai_gui.services.chosen import chosen_phases, chosen_views
 from breastai_gui.services.failures import log_failure, sentence_of
 from breastai_gui.services.questions import open_questions
 from breastai_gui.services.session import Session

@@ -22,6 +22,7 @@ from PySide6.QtWidgets import (
 )
 
 from breastai_gui.services.labels_table import Columns, LabelsTable, TableError, propose_columns, read_table
+from breastai_gui.services.subgroups import subgroup_columns
 from breastai_gui.views.training.page_parts import Page, card, plain_label
 
 if TYPE_CHECKING:
@@ -183,6 +184,8 @@ class DataPage(Page):
             parts.append(f"{_folder_count(folder)} folders")
         if self._table is not None:
             parts.append(f"{len(self._table.rows)} rows in the table")
+            if told_apart := subgroup_columns(self._table.header):
+                parts.append(f"subgroups for the evaluation: {', '.join(told_apart.values())}")
         self.found_label.setText(", ".join(parts))
         self.changed.emit()
 

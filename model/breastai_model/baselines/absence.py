@@ -12,8 +12,8 @@ from breastai_model.case import TASKS
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from breastai_model.baselines.system import Absent
     from breastai_model.prepare import Prepared
+    from breastai_model.training.features import Absent
 
 
 def shown(case: Prepared, absent: Absent) -> Prepared:

@@ -22,9 +22,10 @@ from typing import TYPE_CHECKING
 from filelock import FileLock, Timeout
 
 from breastai_model.baselines.comparison_plan import splits
-from breastai_model.baselines.comparison_result import SCOPES, SystemResult, scope_answers
+from breastai_model.baselines.comparison_result import SystemResult, scope_answers
 from breastai_model.baselines.system import PieceOver
 from breastai_model.baselines.systems import SYSTEMS
+from breastai_model.training.features import ABSENT
 from breastai_model.training.machine import machine_words
 
 if TYPE_CHECKING:
@@ -121,7 +122,7 @@ class Comparison:
         budget = self.plan.budget(job.seed, device=self.device, deadline=deadline)
         fitted = system.fit(self.cases, split.learning, split.validation, budget, work, lambda text: tell(f"{job.name}: {text}"))
         started = time.monotonic()
-        answers = {scope: scope_answers(fitted, self.cases, split, absent) for scope, absent in SCOPES.items()}
+        answers = {scope: scope_answers(fitted, self.cases, split, absent) for scope, absent in ABSENT.items()}
         result = SystemResult(
             terms=self.plan.terms,
             system=job.system,

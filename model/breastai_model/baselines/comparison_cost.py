@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from breastai_model.baselines.comparison_plan import ComparisonError, Split
-from breastai_model.baselines.comparison_result import SCOPES, scope_answers
+from breastai_model.baselines.comparison_result import scope_answers
 from breastai_model.baselines.systems import SYSTEMS
-from breastai_model.run_folder import replace_file
+from breastai_model.training.features import ABSENT
+from breastai_model.whole_file import replace_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -41,7 +42,7 @@ def expected_seconds(comparison: Comparison, tell: Callable[[str], None], deadli
     for name in dict.fromkeys(job.system for job in comparison.jobs):
         if name not in known and time.monotonic() < deadline:
             known[name] = _measured(comparison, name)
-            replace_file(path, lambda temporary: _write_text(temporary, json.dumps(known, indent=1)))
+            replace_text(path, json.dumps(known, indent=1))
             tell(f"{name}: about {known[name] / 60:.1f} minutes a seed")
     return known
 
@@ -59,7 +60,7 @@ def _measured(comparison: Comparison, name: str) -> float:
         fitted = SYSTEMS[name]().fit(cases, trial.learning, trial.validation, budget, work, lambda _: None)
         taken.append(time.monotonic() - started)
     started = time.monotonic()
-    for absent in SCOPES.values():
+    for absent in ABSENT.values():
         scope_answers(fitted, cases, trial, absent)
     answering = (time.monotonic() - started) / (len(trial.validation) + len(trial.test))
     shutil.rmtree(work)
@@ -86,7 +87,3 @@ def _read(path: Path) -> dict[str, float]:
     except ValueError as error:
         raise ComparisonError("cost.json cannot be read: delete it and start the comparison again.") from error
     return {name: float(value) for name, value in values.items()}
-
-
-def _write_text(path: Path, text: str) -> None:
-    path.write_text(text, "utf-8")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy import stats
 
-from breastai_model.baselines.comparison_result import SCOPES
+from breastai_model.calibration import SCOPES
 from breastai_model.case import TASKS
 from breastai_model.training.confusion import PROPORTIONS, confusion_counts, confusion_statistics
 from breastai_model.training.consistency import check_pooled

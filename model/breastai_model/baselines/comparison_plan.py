@@ -12,9 +12,9 @@ import numpy as np
 from breastai_model.baselines.system import Budget
 from breastai_model.plan import PhantomData  # noqa: TC001  strict_json reads the annotations
 from breastai_model.recipe import Recipe  # noqa: TC001  strict_json reads the annotations
-from breastai_model.run_folder import replace_file
 from breastai_model.strict_json import LONGEST_TUPLE, from_json
 from breastai_model.training.folds import split_by_patient, stratified_folds
+from breastai_model.whole_file import replace_text
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -90,7 +90,7 @@ class ComparisonPlan:
             If the folder was begun with another plan.
         """
         if not path.is_file():
-            replace_file(path, lambda temporary: _write_text(temporary, self.to_json()))
+            replace_text(path, self.to_json())
         elif from_json(ComparisonPlan, path.read_text("utf-8"), "comparison", LONGEST_JSON) != self:
             raise ComparisonError(
                 "This folder was begun with other patients, seeds, epochs or sizes: give the same options or another --out folder."
@@ -132,7 +132,3 @@ def splits(plan: ComparisonPlan, labels: NDArray[np.int64], groups: NDArray[np.i
             raise ComparisonError("There are too few patients to learn from some, choose on some and measure on others.")
         made.append(Split(side[learning], side[validation], test))
     return tuple(made)
-
-
-def _write_text(path: Path, text: str) -> None:
-    path.write_text(text, "utf-8")

@@ -10,9 +10,9 @@ import numpy as np
 
 from breastai_model.baselines.comparison_plan import ComparisonError
 from breastai_model.case import TASKS
-from breastai_model.run_folder import replace_file
 from breastai_model.strict_json import StrictJsonError, from_json
 from breastai_model.training.calibrate import youden_threshold
+from breastai_model.whole_file import replace_text
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -20,13 +20,13 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from breastai_model.baselines.comparison_plan import Split
-    from breastai_model.baselines.system import Absent, Fitted
+    from breastai_model.baselines.system import Fitted
     from breastai_model.training.dataset import CaseFiles
+    from breastai_model.training.features import Absent
 
 LONGEST_JSON = 64 * 2**20
 Row = tuple[float, float, float]
 Scope = Literal["both", "mri", "us"]
-SCOPES: dict[Scope, Absent] = {"both": "", "mri": "ultrasound", "us": "mri"}
 """What is there, and which modality that takes away."""
 
 
@@ -74,7 +74,7 @@ class SystemResult:
     def write(self, path: Path) -> None:
         """Write the file, whole or not at all. Raises OSError where the disk refuses."""
         text = json.dumps(asdict(self), allow_nan=False)
-        replace_file(path, lambda temporary: _write_text(temporary, text))
+        replace_text(path, text)
 
     @classmethod
     def read(cls, path: Path, terms: str) -> SystemResult:
@@ -109,7 +109,3 @@ def _threshold(scores: NDArray[np.float64], labels: NDArray[np.int64]) -> float:
     if len(np.unique(labels[known])) < 2 or len(np.unique(scores[known])) < 2:
         return 0.5
     return youden_threshold(scores[known], labels[known])
-
-
-def _write_text(path: Path, text: str) -> None:
-    path.write_text(text, "utf-8")

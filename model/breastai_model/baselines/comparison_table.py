@@ -10,16 +10,15 @@ import numpy as np
 
 from breastai_model.baselines.ablations import ABLATIONS
 from breastai_model.baselines.comparison_figures import METRICS, OURS, against, pooled, system_figures
-from breastai_model.baselines.comparison_result import SCOPES
 from breastai_model.baselines.system import HEADING
 from breastai_model.baselines.systems import SYSTEMS
+from breastai_model.calibration import SCOPES
 from breastai_model.case import TASKS
-from breastai_model.run_folder import replace_file
 from breastai_model.training.delong import EQUIVALENCE_MARGIN
+from breastai_model.whole_file import replace_text
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from pathlib import Path
 
     from breastai_model.baselines.comparison import Comparison
     from breastai_model.baselines.comparison_figures import SeedMean, SystemAnswers
@@ -55,8 +54,8 @@ def write_tables(comparison: Comparison, bounds: Ceilings | None = None) -> str:
     figures: dict[str, Figures] = {name: system_figures(own, labels, groups) for name, own in answers.items()}
     text = "\n".join(_lines(comparison, answers, figures, bounds))
     values = _values(comparison, answers, figures)
-    replace_file(comparison.folder / "table.md", lambda path: _write_text(path, text))
-    replace_file(comparison.folder / "result.json", lambda path: _write_text(path, json.dumps(values, indent=1, allow_nan=False)))
+    replace_text(comparison.folder / "table.md", text)
+    replace_text(comparison.folder / "result.json", json.dumps(values, indent=1, allow_nan=False))
     return text
 
 
@@ -216,7 +215,3 @@ def _row(cells: Sequence[str]) -> str:
 
 def _rule(columns: int) -> str:
     return _row(["---"] * columns)
-
-
-def _write_text(path: Path, text: str) -> None:
-    path.write_text(text, "utf-8")

@@ -26,6 +26,7 @@ from breastai_model.prepare import Batch, Prepared, collate
 from breastai_model.training.augment import augmented
 from breastai_model.training.checkpoint import load_checkpoint, save_checkpoint
 from breastai_model.training.losses import classification_loss, task_losses
+from breastai_model.training.schedule import cosine_rate
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -33,13 +34,12 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from breastai_model.baselines.system import Absent, Budget
+    from breastai_model.baselines.system import Budget
     from breastai_model.training.dataset import CaseFiles
+    from breastai_model.training.features import Absent
 
 WEIGHT_DECAY = 1e-4
 LARGEST_GRADIENT_NORM = 5.0
-WARM_UP_SHARE = 0.03
-"""Of all steps: how long the learning rate rises."""
 
 Modality = Literal["mri", "ultrasound"]
 
@@ -212,7 +212,7 @@ def _train_epoch(
         # A case of which the network sees nothing teaches it nothing.
         labels = labels.where(net.sees(batch)[:, None], -1)
         for group in optimizer.param_groups:
-            group["lr"] = learning_rate(budget, epoch * batches + number, budget.epochs * batches)
+            group["lr"] = cosine_rate(budget.learning_rate, epoch * batches + number, budget.epochs * batches)
         optimizer.zero_grad(set_to_none=True)
         loss = net.loss(batch, labels)
         if not (loss.requires_grad and loss.isfinite()):
@@ -235,12 +235,6 @@ def _held_out_loss(net: TaskNetwork, cases: CaseFiles, held_out: NDArray[np.int6
             sums, counts = sums + batch_sums.cpu(), counts + batch_counts.cpu()
     loss = float((sums / counts.clamp(min=1)).sum())
     return None if not counts.any() else loss if math.isfinite(loss) else math.inf
-
-
-def learning_rate(budget: Budget, step: int, steps: int) -> float:
-    """Return the rate of a step: a short rise, then half a cosine down to zero, as ours."""
-    fall = 0.5 * (1 + math.cos(math.pi * step / steps))
-    return budget.learning_rate * fall * min(1.0, (step + 1) / (WARM_UP_SHARE * steps))
 
 
 @contextmanager

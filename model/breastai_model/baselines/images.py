@@ -15,11 +15,8 @@ import torch.nn.functional as F
 from breastai_model.breast_window import BREAST_DEPTH_MM, FRONT_MARGIN_MM
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from numpy.typing import NDArray
 
-    from breastai_model.baselines.system import Absent
     from breastai_model.prepare import Prepared
     from breastai_model.recipe import Recipe
     from breastai_model.training.dataset import CaseFiles
@@ -112,16 +109,6 @@ def picture_set(
     stacked = np.concatenate(found) if found else np.zeros((0, side, side), dtype=np.float16)
     chosen = np.array(rows, dtype=np.int64)
     return PictureSet(stacked, np.repeat(np.arange(len(rows)), counts), cases.labels[chosen], cases.groups[chosen])
-
-
-def case_pictures(
-    cases: CaseFiles, index: int, recipe: Recipe, side: int, absent: Absent = "", slices: Slices = "five"
-) -> Iterator[tuple[Modality, NDArray[np.float32]]]:
-    """Yield (modality, pictures) of one case, without what is absent."""
-    case = cases.load(index)
-    for modality in MODALITIES:
-        if modality != absent and len(pictures := modality_pictures(case, modality, recipe, side, slices)):
-            yield modality, pictures
 
 
 def modality_pictures(case: Prepared, modality: Modality, recipe: Recipe, side: int, slices: Slices = "five") -> NDArray[np.float32]:

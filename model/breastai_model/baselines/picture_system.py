@@ -22,9 +22,10 @@ if TYPE_CHECKING:
     from torch import nn
 
     from breastai_model.baselines.images import Modality, Sizes
-    from breastai_model.baselines.system import Absent, Budget
+    from breastai_model.baselines.system import Budget
     from breastai_model.recipe import Recipe
     from breastai_model.training.dataset import CaseFiles
+    from breastai_model.training.features import Absent
 
 Network = TypeVar("Network", bound=PictureNetwork)
 Net = TypeVar("Net", bound="nn.Module")

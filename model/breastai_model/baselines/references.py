@@ -21,9 +21,10 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from breastai_model.baselines.system import Absent, Budget
+    from breastai_model.baselines.system import Budget
     from breastai_model.recipe import Recipe
     from breastai_model.training.dataset import CaseFiles
+    from breastai_model.training.features import Absent
 
     Index = NDArray[np.int64]
     Tell = Callable[[str], None]

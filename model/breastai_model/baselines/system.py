@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -15,11 +15,11 @@ if TYPE_CHECKING:
 
     from breastai_model.recipe import Recipe
     from breastai_model.training.dataset import CaseFiles
+    from breastai_model.training.features import Absent
 
 HEADING = "our re-implementations from published descriptions, not the published systems."
 """Stands above every table of comparators."""
 
-Absent = Literal["", "mri", "ultrasound"]
 """Which modality is taken away from every case: none, MRI or ultrasound."""
 
 

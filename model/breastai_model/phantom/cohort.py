@@ -30,14 +30,16 @@ from breastai_model.phantom.patient import make_patient
 from breastai_model.phantom.scenarios import draw_labels, law_hash
 from breastai_model.phantom.stored import CohortError, StoredPatient, measured_of, origin_of, read_stored, write_stored
 from breastai_model.plan import PhantomData  # noqa: TC001  read from JSON by its annotation
-from breastai_model.run_folder import replace_file
 from breastai_model.strict_json import StrictJsonError, checked, parsed
+from breastai_model.whole_file import replace_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
     from numpy.typing import NDArray
+
+    from breastai_model.phantom.patient import PhantomPatient
 
 FORMAT = 1
 LONGEST_JSON = 2**30
@@ -115,7 +117,7 @@ def _write(folder: Path, data: PhantomData, processes: int, grade_missing: int, 
     head = _Head(FORMAT, data, law_hash(), grade_missing, LATENT_NAMES, bounds)
     values = {**asdict(head), "labels": labels.tolist(), "latents": latents.tolist()}
     text = json.dumps(values, allow_nan=False)
-    replace_file(folder / "cohort.json", lambda path: _write_text(path, text))
+    replace_text(folder / "cohort.json", text)
 
 
 def _make(job: tuple[Path, PhantomData, int]) -> None:
@@ -123,12 +125,17 @@ def _make(job: tuple[Path, PhantomData, int]) -> None:
     path, data, number = job
     with threadpool_limits(1):  # one core each, and products of matrices in one order
         patient = make_patient(data.seed + number - 1, "model", data.scenario)
-        case, truth = patient.case, patient.truth
-        measured = {
-            "outlined": np.concatenate([measure_mri(case, truth.lesion), measure_us(case, truth.views)]),
-            "found": np.concatenate([measure_mri(case, find_lesion(case)), measure_us(case, find_views(case))]),
-        }
+        measured = measured_features(patient)
     write_stored(path, patient, measured, _origin(data, number))
+
+
+def measured_features(patient: PhantomPatient) -> dict[str, NDArray[np.float64]]:
+    """Return `MRI_FEATURES`, then `US_FEATURES`, by whether the truth outlined the lesion or it was found in the images."""
+    case, truth = patient.case, patient.truth
+    return {
+        "outlined": np.concatenate([measure_mri(case, truth.lesion), measure_us(case, truth.views)]),
+        "found": np.concatenate([measure_mri(case, find_lesion(case)), measure_us(case, find_views(case))]),
+    }
 
 
 def _path(folder: Path, number: int) -> Path:
@@ -232,7 +239,3 @@ class PhantomCohort:
         """Return the features measured in the images, (patient, feature): `MRI_FEATURES`, then `US_FEATURES`."""
         names = ("found",) if found else ("outlined",)
         return np.stack([measured_of(_path(self.folder, number), names)[0] for number in range(1, len(self) + 1)])
-
-
-def _write_text(path: Path, text: str) -> None:
-    path.write_text(text, "utf-8")

@@ -11,7 +11,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 from breastai_model.case import TASKS, Case, Labels
-from breastai_model.run_folder import replace_file
+from breastai_model.whole_file import replace_file
 
 if TYPE_CHECKING:
     from pathlib import Path

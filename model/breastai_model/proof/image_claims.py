@@ -16,7 +16,7 @@ from breastai_model.prepare import collate, prepare
 from breastai_model.proof.intervals import Interval, auc_contrast, auc_interval, exact, mean_interval
 from breastai_model.proof.table import Row, at_least, at_most, between, contains
 from breastai_model.training.augment import sweep_order
-from breastai_model.training.features import Features, predict_cases
+from breastai_model.training.features import ABSENT, Features, predict_cases
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -29,9 +29,7 @@ if TYPE_CHECKING:
     from breastai_model.proof.image_cases import Source
     from breastai_model.recipe import Recipe
     from breastai_model.training.dataset import CaseFiles
-    from breastai_model.training.features import Absent
 
-ABSENT: dict[Scope, Absent] = {"both": "", "mri": "ultrasound", "us": "mri"}
 WORDS: dict[Scope, str] = {"both": "MRI + US", "mri": "MRI alone", "us": "US alone"}
 NEARLY = 0.5
 """Share of the way from 0.5 to the Bayes AUC that counts as "the information was found" with these small networks."""

@@ -21,6 +21,7 @@ from breastai_model.plan import LOSSES, LossPlan
 from breastai_model.proof.latent_phantoms import OBSERVED
 from breastai_model.recipe import preset
 from breastai_model.training.objective import Objective, Seen, warm_up
+from breastai_model.training.precise_norm import settle
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -201,7 +202,9 @@ def trained(
                 encoders.step()
             objective.remember(output, seen)
         tell()
-    return net.eval()
+    net.eval()
+    settle([module for module in net.modules() if isinstance(module, MaskedNorm)], lambda: answers(net, patients))
+    return net
 
 
 def _drawn(patients: Tensor, drop: float, chance: np.random.Generator) -> Seen:

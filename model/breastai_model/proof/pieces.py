@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 from breastai_model.proof.intervals import Interval
 from breastai_model.proof.table import Row
-from breastai_model.run_folder import replace_file
 from breastai_model.strict_json import StrictJsonError, from_json
+from breastai_model.whole_file import replace_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -114,7 +114,7 @@ def measure(piece: Piece, bench: Bench) -> Finished:
     path = result_path(bench.folder, piece.name)
     path.parent.mkdir(parents=True, exist_ok=True)
     text = json.dumps(asdict(made), indent=1, ensure_ascii=False)
-    replace_file(path, lambda target: _write(target, text))
+    replace_text(path, text)
     return made
 
 
@@ -126,7 +126,3 @@ def _storable(row: Row) -> Row:
     if any(math.isnan(end) for end in ends):
         return Row(row.claim, row.says, row.expected, None, f"{row.note} The figure is not a number.".strip())
     return Row(row.claim, row.says, row.expected, Interval(*(min(max(end, -LARGEST), LARGEST) for end in ends)), row.note)
-
-
-def _write(path: Path, text: str) -> None:
-    path.write_text(text, "utf-8")

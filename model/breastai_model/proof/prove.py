@@ -16,7 +16,7 @@ from breastai_model.proof.latent_pieces import latent_pieces
 from breastai_model.proof.pieces import Bench, Finished, OutOfTime, finished, measure
 from breastai_model.proof.table import HOW_TO_READ, WHAT_IT_IS_NOT, markdown, row_json, summary
 from breastai_model.proof.weights_pieces import Given, attribution_pieces, weights_pieces
-from breastai_model.run_folder import replace_file
+from breastai_model.whole_file import replace_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -194,9 +194,5 @@ def _write(wish: Wish, done: Sequence[tuple[Piece, Finished]], folder: Path) -> 
         "summary": summary([row for _, result in done for row in result.rows]),
     }
     text = json.dumps(everything, indent=1, ensure_ascii=False)
-    replace_file(folder / "table.md", lambda path: _text(path, table))
-    replace_file(folder / "result.json", lambda path: _text(path, text))
-
-
-def _text(path: Path, text: str) -> None:
-    path.write_text(text, "utf-8", newline="")
+    replace_text(folder / "table.md", table)
+    replace_text(folder / "result.json", text)

@@ -14,8 +14,8 @@ from breastai_model.inference.input_checks import input_faults
 from breastai_model.inference.stage_means import StageMeans, reading_of
 from breastai_model.prepare import collate, prepare
 from breastai_model.proof.pointing import KnownPatient
-from breastai_model.run_folder import replace_file
 from breastai_model.training.augment import without
+from breastai_model.whole_file import replace_file
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -4,10 +4,11 @@
    made up), of some patients the same place in the other breast. Convolutions do not depend on the size of their input, and a window
    costs a sixth of a whole exam.
 2. *whole*: the same patients, whole breasts, as in every prediction. Nothing tells the network where the lesion is.
-3. A second cohort, of other seeds, calibrates: one temperature, threshold and conformal quantile for each task and each set of
+3. The norms of F^a get the statistics of the learning patients (`breastai_model.training.precise_norm`), which changes no answer.
+4. A second cohort, of other seeds, calibrates: one temperature, threshold and conformal quantile for each task and each set of
    modalities. Together with some phantoms at the resolution of a scanner (such as the demo patient) it also gives the in-distribution
    statistics: half of either the statistics, the other half their threshold.
-4. The weights are written with all of that inside, and their SHA-256 beside them.
+5. The weights are written with all of that inside, and their SHA-256 beside them.
 
 Both stages train with the recipe `stable`; beside it the features are asked for the latents that the phantoms were drawn from
 (L_Z, `breastai_model.training.latent_readout`), for a label alone says little of one patient. A third cohort, `TEST`, is never read
@@ -41,7 +42,7 @@ from breastai_model.phantom.cohort import PhantomCohort
 from breastai_model.phantom.scenarios import law_hash
 from breastai_model.plan import PhantomData, Plan, plan_with
 from breastai_model.recipe import preset
-from breastai_model.run_folder import RunFolder, replace_file
+from breastai_model.run_folder import RunFolder
 from breastai_model.training.bundled_cases import (
     CALIBRATE,
     FULL_SIZE,
@@ -60,25 +61,25 @@ from breastai_model.training.card import bundled_card
 from breastai_model.training.checkpoint import load_checkpoint
 from breastai_model.training.dataset import CaseFiles
 from breastai_model.training.evaluate import task_metrics
-from breastai_model.training.features import predict_cases
+from breastai_model.training.features import ABSENT, predict_cases
 from breastai_model.training.machine import Machine, machine_words
+from breastai_model.training.precise_norm import MOST_CASES, settle_agnostic_norms
 from breastai_model.training.predictions import FILE_NAME, Predictions
 from breastai_model.training.train import Training, TrainingError, channels_last
 from breastai_model.weights import read_weights, save_weights
+from breastai_model.whole_file import replace_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from breastai_model.training.features import Absent
 
-NAME, VERSION = "breastai-demonstration", "0.2"
+NAME, VERSION = "breastai-demonstration", "0.2.1"
 NOT_YET = 3
 """Exit code: stopped after its minutes; the same command goes on."""
 Control = Literal["", "shuffled", "leaky"]
 COVERAGE = 0.9
 WINDOW_HEALTHY, WHOLE_HEALTHY = 0.25, 0.5
 """Share of the patients whose other breast is seen in each stage."""
-SCOPES: tuple[tuple[str, Absent], ...] = (("both", ""), ("mri", "ultrasound"), ("us", "mri"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,7 +217,7 @@ def make(wish: Wish, out: Path, weights: Path, processes: int, say: Callable[[st
     machine.wait()
     if first:
         prepare_calibration(out, wish.calibration, wish.full_size, preset(wish.preset), processes, say)
-        _write(weights, whole, RunFolder(out / CALIBRATE), RunFolder(out / FULL_SIZE), say)
+        _write(weights, whole, machine.place.world, RunFolder(out / CALIBRATE), RunFolder(out / FULL_SIZE), say)
     return True
 
 
@@ -250,12 +251,15 @@ def _begin(run: RunFolder, plan: Plan) -> None:
         raise TrainingError(f"The run {run.path.name} was begun with other numbers: give the same ones, or another --out folder.")
 
 
-def _write(folder: Path, run: RunFolder, fresh: RunFolder, fine: RunFolder, say: Callable[[str], None]) -> None:
+def _write(folder: Path, run: RunFolder, processes: int, fresh: RunFolder, fine: RunFolder, say: Callable[[str], None]) -> None:
     """Calibrate the best network of a run on fresh cases, and write weights and hash into the folder."""
     plan, cases = run.plan(), CaseFiles(fresh.case_paths())
     net = channels_last(BreastNet(plan.recipe))
     state = load_checkpoint(run.best, net)
     net.eval()
+    learnt = CaseFiles(RunFolder(run.path.with_name(LEARN)).case_paths())
+    say(f"Reading {min(len(learnt), MOST_CASES)} patients of the learning cohort for the norms of F^a.")
+    settle_agnostic_norms(net, learnt, np.arange(len(learnt)))
     say(f"Reading {len(cases)} patients of the calibration cohort.")
     predictions = _predictions(net, cases)
     predictions.write(fresh.path / FILE_NAME)
@@ -268,6 +272,7 @@ def _write(folder: Path, run: RunFolder, fresh: RunFolder, fine: RunFolder, say:
         "epochs": {stage.path.name: stage.plan().epochs for stage in stages},
         "hours": {stage.path.name: round(sum(epoch.seconds for epoch in stage.progress().epochs) / 3600, 2) for stage in stages},
         "machine": f"{machine_words(plan.device)}; {plan.precision}",
+        "processes": processes,
         "best_epoch": state.get("epoch"),
         "calibrated_on": len(cases),
         "full_size": len(readings) - len(cases),
@@ -278,7 +283,7 @@ def _write(folder: Path, run: RunFolder, fresh: RunFolder, fine: RunFolder, say:
     calibration, distribution = calibrated(predictions, COVERAGE), fit_distribution(readings[::2], readings[1::2])
     save_weights(target, net, plan.recipe, metrics, NAME, VERSION, calibration, distribution, bundled_card(plan.recipe, metrics))
     sha256 = read_weights(target).sha256
-    replace_file(folder / "SHA256SUMS", lambda path: _write_text(path, f"{sha256}  {target.name}\n"))
+    replace_text(folder / "SHA256SUMS", f"{sha256}  {target.name}\n")
     say(json.dumps({scope: {task: told["auc"] for task, told in tasks.items()} for scope, tasks in metrics["auc"].items()}))
     say(f"Wrote {target.name}, {target.stat().st_size / 1e6:.1f} MB, sha256 {sha256}")
 
@@ -298,16 +303,12 @@ def _data(plan: Plan) -> PhantomData:
 
 def _predictions(net: BreastNet, cases: CaseFiles) -> Predictions:
     everyone = np.arange(len(cases.labels))
-    log_odds: dict[Any, Any] = {scope: predict_cases(net, cases, everyone, absent).logits for scope, absent in SCOPES}
+    log_odds = {scope: predict_cases(net, cases, everyone, absent).logits for scope, absent in ABSENT.items()}
     return Predictions(cases.labels, cases.groups, np.zeros(len(everyone), dtype=np.int64), log_odds)
 
 
 def _say(line: str) -> None:
     print(line, flush=True)
-
-
-def _write_text(path: Path, text: str) -> None:
-    path.write_text(text, "utf-8")
 
 
 if __name__ == "__main__":

@@ -16,10 +16,11 @@ from breastai_model.phantom.patient import make_patient
 from breastai_model.phantom.stored import read_stored
 from breastai_model.plan import PhantomData
 from breastai_model.prepare import prepare
-from breastai_model.run_folder import RunFolder, replace_file
+from breastai_model.run_folder import RunFolder
 from breastai_model.training.cases import prepare_phantoms
 from breastai_model.training.dataset import CaseFiles, case_arrays
 from breastai_model.training.lesion_window import lesion_place, window
+from breastai_model.whole_file import replace_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -123,7 +124,7 @@ def write_lesions(path: Path, cohort: PhantomCohort, recipe: Recipe, processes: 
         return
     jobs = [(cohort.path(index), cohort.labels[index], recipe) for index in range(len(cohort))]
     places = list(each(_lesion_place, jobs, processes, ordered=True))
-    replace_file(path, lambda temporary: _write_text(temporary, json.dumps(places)))
+    replace_text(path, json.dumps(places))
 
 
 def read_lesions(path: Path) -> NDArray[np.int64]:
@@ -152,7 +153,3 @@ def _full_size_case(job: tuple[Recipe, Path, int]) -> None:
 def cohort_folder(out: Path, name: str) -> Path:
     """Return where the phantoms of those prepared cases lie."""
     return out / f"{name}-cohort"
-
-
-def _write_text(path: Path, text: str) -> None:
-    path.write_text(text, "utf-8")

@@ -56,15 +56,17 @@ def bundled_card(recipe: Recipe, metrics: Mapping[str, Any]) -> str:
         f"was pre-trained. {metrics['calibrated_on']} other made-up patients gave the figures below and all temperatures, thresholds "
         f"and conformal sets; these and {metrics['full_size']} at a scanner's resolution gave what counts as seen before."
     )
-    more = "On 1,000 others, with calibration, coverage, leakage and heatmaps: model/README.md of the program."
+    more = "On 1,000 others, with calibration, coverage, leakage, heatmaps and what misses its target: model/README.md of the program."
     limits = (
         "The patients were made up: these figures say nothing about real patients, and probabilities of real images are withheld until "
         "the reader asks for them."
     )
+    together = f", {metrics['processes']} processes under torchrun" if metrics["processes"] > 1 else ""
     made = (
-        "breastai train --bundled: "
+        f"breastai train --bundled{together}: "
         + ", then ".join(f"{metrics['epochs'][stage]} epochs on {words} ({metrics['hours'][stage]:g} hours)" for stage, words in _STAGES)
-        + f"; preset {recipe.preset}, losses {recipe.losses}; {metrics['machine']}."
+        + f"; preset {recipe.preset}, losses {recipe.losses} and L_Z, which asks the features for the phantoms' latents; "
+        + f"{metrics['machine']}."
     )
     return _card("The model that comes with BreastAI", data, recipe, rows, [limits], [made], [more])
 

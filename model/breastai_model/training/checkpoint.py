@@ -15,7 +15,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
-from breastai_model.run_folder import replace_file
+from breastai_model.whole_file import replace_file
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -18,7 +18,6 @@ import numpy as np
 
 from breastai_model.calibration import SCOPES
 from breastai_model.run_folder import RunFolder
-from breastai_model.training.checkpoint import load_checkpoint
 from breastai_model.training.dataset import CaseFiles
 from breastai_model.training.finish import predictions_of
 from breastai_model.training.folds import split_by_patient, stratified_folds
@@ -75,6 +74,7 @@ def joined(parts: list[Predictions]) -> Predictions:
         np.concatenate([part.groups for part in parts]),
         np.concatenate([part.folds for part in parts]),
         {scope: np.concatenate([part.log_odds[scope] for part in parts]) for scope in SCOPES},
+        {name: tuple(word for part in parts for word in part.subgroups[name]) for name in parts[0].subgroups},
     )
 
 
@@ -109,7 +109,6 @@ def _train_fold(
     if word.startswith("as asked"):
         return f"{word.removesuffix('; it can go on.')} of fold {fold + 1} of {plan.folds}; it can go on."
     if machine.place.first:
-        load_checkpoint(folder.best, training.net)
         size = training.position.micro_batch or plan.batch_size
         predictions_of(training.net, cases, test, fold, size).write(folder.path / FILE_NAME)
     machine.wait()

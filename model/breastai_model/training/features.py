@@ -16,11 +16,14 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from breastai_model.calibration import Scope
     from breastai_model.network.net import BreastNet, Output
     from breastai_model.prepare import Prepared
     from breastai_model.training.dataset import CaseFiles
 
 Absent = Literal["", "mri", "ultrasound"]
+ABSENT: dict[Scope, Absent] = {"both": "", "mri": "ultrasound", "us": "mri"}
+"""What is taken away where a scope alone is to speak."""
 
 
 @dataclass(frozen=True, eq=False, slots=True)

@@ -12,7 +12,8 @@ from breastai_model.training.calibrate import calibrated
 from breastai_model.training.card import model_card
 from breastai_model.training.checkpoint import load_checkpoint
 from breastai_model.training.evaluate import task_metrics
-from breastai_model.training.features import Absent, predict_cases
+from breastai_model.training.features import ABSENT, predict_cases
+from breastai_model.training.precise_norm import settle_agnostic_norms
 from breastai_model.training.predictions import FILE_NAME, Predictions
 from breastai_model.weights import save_weights
 
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
 MODEL_VERSION = "1.0"
 FEWEST_READINGS = 16
 """Half of them are learnt from and half set the threshold, 8 each at least."""
-ABSENT: dict[Scope, Absent] = {"both": "", "mri": "ultrasound", "us": "mri"}
 
 
 def predictions_of(net: BreastNet, cases: CaseFiles, indices: NDArray[np.int64], fold: int = 0, batch_size: int = 8) -> Predictions:
@@ -80,6 +80,7 @@ def finished(training: Training, predictions: Predictions | None = None) -> str:
     labels = training.cases.labels[training.held_out]
     size = position.micro_batch or plan.batch_size
     net, cases, held_out = training.net, training.cases, training.held_out
+    settle_agnostic_norms(net, cases, training.learning, size)
     log_odds = {scope: predict_cases(net, cases, held_out, absent, size).logits for scope, absent in ABSENT.items()}
     both, mri, us = (task_metrics(np.exp(-np.logaddexp(0.0, -log_odds[scope])), labels) for scope in ABSENT)
     used = predictions if predictions is not None else _predictions(cases, held_out, log_odds, 0)

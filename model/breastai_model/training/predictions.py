@@ -11,8 +11,8 @@ import numpy as np
 
 from breastai_model.calibration import SCOPES, Scope
 from breastai_model.case import TASKS
-from breastai_model.run_folder import replace_file
 from breastai_model.strict_json import StrictJsonError, parsed
+from breastai_model.whole_file import replace_text
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -26,6 +26,11 @@ LONGEST_JSON = 256 * 2**20
 LARGEST_LOG_ODDS = 1e6
 MOST_SUBGROUPS = 20
 _SUBGROUP = re.compile(r"[\w .,()/+\-]{1,40}")
+
+
+def is_subgroup_word(text: str) -> bool:
+    """Return whether a text may stand in a report as a subgroup's name or word."""
+    return _SUBGROUP.fullmatch(text) is not None
 
 
 class PredictionsError(ValueError):
@@ -78,7 +83,7 @@ class Predictions:
         if pairs.shape[1] != len(np.unique(self.groups)):
             raise PredictionsError("A patient stands in two folds of the predictions, so one of the networks had learnt from this patient.")
         for name, words in self.subgroups.items():
-            odd = not _SUBGROUP.fullmatch(name) or not all(_SUBGROUP.fullmatch(word) for word in words)
+            odd = not is_subgroup_word(name) or not all(is_subgroup_word(word) for word in words)
             if odd or len(words) != cases or len(set(words)) > MOST_SUBGROUPS:
                 raise PredictionsError(f"A subgroup needs one short word for each case, at most {MOST_SUBGROUPS} different ones.")
         for array in (self.labels, self.groups, self.folds, *self.log_odds.values()):
@@ -158,7 +163,7 @@ class Predictions:
 
     def write(self, path: Path) -> None:
         """Write the file, whole or not at all. Raises OSError where the disk refuses."""
-        replace_file(path, lambda temporary: _write_text(temporary, self.to_json()))
+        replace_text(path, self.to_json())
 
     @classmethod
     def read(cls, path: Path) -> Predictions:
@@ -211,7 +216,3 @@ def _words(value: Any) -> tuple[str, ...]:
     if not isinstance(value, list) or not all(isinstance(word, str) for word in value):
         raise PredictionsError("A subgroup needs one short word for each case.")
     return tuple(value)
-
-
-def _write_text(path: Path, text: str) -> None:
-    path.write_text(text, "utf-8")

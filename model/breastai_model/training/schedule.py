@@ -111,8 +111,13 @@ def learning_rate(plan: Plan, position: Position, batches: int) -> float:
     if plan.schedule == "plateau":
         return float(plan.learning_rate * 0.5**position.halvings)
     step, steps = position.epoch * batches + position.batch, plan.epochs * batches
+    return cosine_rate(plan.learning_rate, step, steps)
+
+
+def cosine_rate(rate: float, step: int, steps: int) -> float:
+    """Return the rate of a step, from 0: a short rise, then half a cosine down to zero."""
     fall = 0.5 * (1 + math.cos(math.pi * step / steps))
-    return plan.learning_rate * fall * min(1.0, (step + 1) / (WARM_UP_SHARE * steps))
+    return rate * fall * min(1.0, (step + 1) / (WARM_UP_SHARE * steps))
 
 
 def after_epoch(plan: Plan, position: Position, value: float | None) -> bool:

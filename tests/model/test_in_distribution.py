@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+import shutil
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -119,6 +120,39 @@ def real_cases(real_data: Path) -> dict[str, Case]:
             study = read_study(reader, real_data / name)
             found[name] = case_of(study, Choices(pre=0, side="left", is_ultrasound=True), scope)  # type: ignore[arg-type]
     return found
+
+
+def test_the_bundled_weights_call_every_real_image_outside(real_data: Path, tmp_path: Path) -> None:
+    """Whatever the scanner: the model of made-up patients has seen nothing like these, and does know a fresh phantom."""
+    from breastai_gui.data.reader_process import Reader
+    from breastai_gui.resource import resource
+    from breastai_gui.services.assess import case_of
+    from breastai_gui.services.headless import read_study
+    from breastai_gui.services.models import BUNDLED
+    from breastai_gui.services.session import Choices
+
+    exams = [(real_data / "mri-dce-exam/dicom", "mri"), (real_data / "mri-dce-slice/derived_invivo_4d_25timepoints.nii.gz", "mri")]
+    exams += [(real_data / name, "ultrasound") for name in ("us-sweep", "us-lesions-png", "us-burned-in/GREYSCALE_IMAGE.dcm")]
+    for file in sorted((real_data / "us-dicom").glob("patient*_*.dcm")):
+        patient = tmp_path / file.name.partition("_")[0]
+        if not patient.is_dir():
+            patient.mkdir()
+            exams.append((patient, "ultrasound"))
+        shutil.copy(file, patient)
+    threads = torch.get_num_threads()
+    predictor = Predictor(resource("weights") / BUNDLED, device="cpu")
+    try:
+        with Reader() as reader:
+            reader.start()
+            for place, scope in exams:
+                case = case_of(read_study(reader, place), Choices(pre=0, side="left", is_ultrasound=True), scope)  # type: ignore[arg-type]
+                verdict = predictor.predict(case, maps="none").distribution
+                assert not verdict.inside, place.name
+                assert verdict.reasons, place.name
+        assert len(exams) > 12
+        assert predictor.predict(phantom(FRESH[0]), maps="none").distribution.inside
+    finally:
+        torch.set_num_threads(threads)
 
 
 # The statistics themselves, on numbers whose law is known.

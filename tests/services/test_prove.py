@@ -74,6 +74,8 @@ def test_wrong_options_are_one_sentence(arguments: tuple[str, ...], sentence: st
 
 SURE = (
     *(f"S5 {task}, {scope}" for task in ("lymph_node_metastasis", "high_grade", "high_ki67") for scope in ("MRI + US", "US alone")),
+    *("S2 lymph_node_metastasis, US alone", "S2 high_grade, US alone", "S2 high_grade, lost with MRI alone"),
+    "S2 lymph_node_metastasis, MRI missing: calibrated ignorance",
     *("S1 lymph_node_metastasis, MRI + US", "S1 lymph_node_metastasis, US alone", "S7 sweep rolled", "S7 tokens rolled"),
     *(
         "literal equation 14 diverges",

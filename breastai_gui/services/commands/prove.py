@@ -34,8 +34,18 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     prove.add_argument(
         "--weights", type=Path, metavar="FILE", help="judge this weights file alone (the full table ends with the bundled one)"
     )
-    prove.add_argument("--shuffled", type=Path, metavar="FILE", help="the same trained on shuffled labels, a control of the weights' maps")
-    prove.add_argument("--leaky", type=Path, metavar="FILE", help="the same without what makes features agnostic, a control of the probes")
+    prove.add_argument(
+        "--shuffled",
+        type=Path,
+        metavar="FILE",
+        help="the same trained on shuffled labels, a control of the weights' maps (the full table makes one itself)",
+    )
+    prove.add_argument(
+        "--leaky",
+        type=Path,
+        metavar="FILE",
+        help="the same without what makes features agnostic, a control of the probes (the full table makes one itself)",
+    )
     prove.add_argument("--cohort", type=Path, metavar="FOLDER", help="other phantoms that it never saw (1,000 are made)")
     prove.add_argument("--processes", type=int, default=0, metavar="N", help="pieces at a time (as many as processors, at most 2)")
 

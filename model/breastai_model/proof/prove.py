@@ -7,10 +7,11 @@ import os
 import threading
 import time
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from multiprocessing import connection, get_context, parent_process
 from typing import TYPE_CHECKING, Any
 
+from breastai_model.proof.control_pieces import CONTROLS
 from breastai_model.proof.image_pieces import image_pieces
 from breastai_model.proof.latent_pieces import latent_pieces
 from breastai_model.proof.pieces import Bench, Finished, OutOfTime, finished, measure
@@ -67,7 +68,9 @@ def pieces_of(wish: Wish) -> list[Piece]:
         every += attribution_pieces(wish.given) if glance and wish.given is not None else []
         every += latent_pieces(quick=wish.quick)
     if wish.given is not None and not glance:
-        every += weights_pieces(wish.given, quick=wish.quick)
+        # The table of the method makes the controls of its weights itself.
+        given = wish.given if wish.weights_alone or wish.given.controls is not None else replace(wish.given, controls=CONTROLS)
+        every += weights_pieces(given, quick=wish.quick)
     if not wish.only:
         return every
     for start in wish.only:

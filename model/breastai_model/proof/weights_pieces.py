@@ -15,6 +15,7 @@ from breastai_model.phantom.latents import LATENT_NAMES
 from breastai_model.phantom.scenarios import law_hash
 from breastai_model.plan import PhantomData
 from breastai_model.proof import pointing, probes
+from breastai_model.proof.control_pieces import ControlName, control_file, control_piece, control_pieces, control_words
 from breastai_model.proof.intervals import Interval, auc_interval, exact, mean_interval
 from breastai_model.proof.latent_claims import LEAKY, PROBE_GATE
 from breastai_model.proof.pieces import Piece
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 
     from breastai_model.proof.pieces import Bench
     from breastai_model.proof.weights_answers import FreshAnswers
+    from breastai_model.training import bundled
     from breastai_model.weights import Weights
 
 WAY = 0.9
@@ -67,12 +69,28 @@ class Given:
         One trained without BatchNorm on F^a, adversary and L_C: a control of the probes; None: that control is missing.
     cohort
         A folder of fresh phantoms; None: one is written below the bench's folder.
+    controls
+        How a control that is not given is made; None: it is missing.
     """
 
     weights: Path
     shuffled: Path | None = None
     leaky: Path | None = None
     cohort: Path | None = None
+    controls: bundled.Wish | None = None
+
+    def made(self) -> tuple[ControlName, ...]:
+        """Return the controls that nobody gave and that the table makes."""
+        names: tuple[ControlName, ...] = ("leaky", "shuffled")
+        return () if self.controls is None else tuple(name for name in names if self.brought(name) is None)
+
+    def brought(self, name: ControlName) -> Path | None:
+        """Return the file of a control that was given."""
+        return self.leaky if name == "leaky" else self.shuffled
+
+    def control(self, name: ControlName, bench: Bench) -> Path | None:
+        """Return the file of a control, given or made; None where it is missing."""
+        return control_file(bench.folder, name) if name in self.made() else self.brought(name)
 
     def phantoms(self, bench: Bench, count: int) -> FreshPhantoms:
         """Return the first `count` fresh phantoms."""
@@ -87,26 +105,32 @@ def weights_pieces(given: Given, *, quick: bool) -> list[Piece]:
     pointed = min(data.patients, POINTED_QUICK if quick else POINTED)
     known = f"weights {judged.sha256[:16]} ({judged.name} {judged.version})"
     cohort = f"{data.scenario} phantoms, seeds from {data.seed}, law {law_hash()[:12]}"
-    leaky, mixed = (
-        "" if path is None else f"; {words}: {read_weights(path).sha256[:16]}"
-        for path, words in ((given.leaky, "leaky"), (given.shuffled, "shuffled labels"))
-    )
-    pieces: list[Piece] = []
+    leaky, mixed = _origin(given, "leaky", "leaky"), _origin(given, "shuffled", "shuffled labels")
+    pieces = [] if given.controls is None else control_pieces(given.controls, given.made())
+    free, shuffled = (tuple(control_piece(each) for each in given.made() if each == name) for name in ("leaky", "shuffled"))
     if given.cohort is None:
         pieces.append(Piece("phantoms", "Fresh phantoms", f"{data.patients} {cohort}", partial(_write_phantoms, data)))
-    after = tuple(piece.name for piece in pieces)
+    after = () if given.cohort is not None else ("phantoms",)
     for first in range(0, count, SHARE):
         words = f"numbers {first + 1} to {min(first + SHARE, count)} of {cohort}; {known}{leaky}"
-        pieces.append(Piece(f"reading-{first // SHARE + 1}", "Reading", words, partial(_read, given, count, first), after))
-    read = tuple(piece.name for piece in pieces)
+        pieces.append(Piece(f"reading-{first // SHARE + 1}", "Reading", words, partial(_read, given, count, first), (*after, *free)))
+    read = tuple(piece.name for piece in pieces if piece.name.startswith("reading-"))
     return [
         *pieces,
         Piece("answers", "Answers on fresh phantoms", f"{known}; {count} {cohort}", partial(_answer_rows, given, count), read),
         Piece(
             "features", "What the features hold", f"{known}{leaky}; {count} {cohort}", partial(_feature_rows, given, count), ("answers",)
         ),
-        Piece("pointing", "Heatmaps", f"{known}{mixed}; {pointed} {cohort}", partial(_pointing, given, pointed), after),
+        Piece("pointing", "Heatmaps", f"{known}{mixed}; {pointed} {cohort}", partial(_pointing, given, pointed), (*after, *shuffled)),
     ]
+
+
+def _origin(given: Given, name: ControlName, words: str) -> str:
+    """Return which network a control is, to stand behind the weights' name; "" where it is missing."""
+    path = given.brought(name)
+    if path is not None:
+        return f"; {words}: {read_weights(path).sha256[:16]}"
+    return "" if given.controls is None else f"; {words}: {control_words(given.controls)}"
 
 
 def attribution_pieces(given: Given) -> list[Piece]:
@@ -137,7 +161,7 @@ def _write_phantoms(data: PhantomData, bench: Bench) -> list[Row]:
 def _read(given: Given, count: int, first: int, bench: Bench) -> list[Row]:
     """Let the network, and the control of the probes, read a share of the phantoms; the answers stay in the folder."""
     share = range(first, min(first + SHARE, count))
-    for path in (given.weights, given.leaky):
+    for path in (given.weights, given.control("leaky", bench)):
         if path is not None:
             read_answers(read_weights(path), given.phantoms(bench, count), bench, share)
     return []
@@ -200,8 +224,9 @@ def _feature_rows(given: Given, count: int, bench: Bench) -> list[Row]:
     note = f"{len(said.labels)} phantoms, split by patient, {probes.REPEATS} repeats"
     agnostic, specific = (said.agnostic_mri, said.agnostic_us), (said.specific_mri, said.specific_us)
     open_control = None
-    if given.leaky is not None:
-        free = read_answers(read_weights(given.leaky), phantoms, bench)
+    leaky = given.control("leaky", bench)
+    if leaky is not None:
+        free = read_answers(read_weights(leaky), phantoms, bench)
         open_control = probes.leakage(free.agnostic_mri, free.agnostic_us, "mlp")
     rows = [
         Row("probe, logistic", "fresh probe names the modality of F^a", None, probes.leakage(*agnostic, "linear"), note),
@@ -211,7 +236,7 @@ def _feature_rows(given: Given, count: int, bench: Bench) -> list[Row]:
             "the same on a network trained without BatchNorm on F^a, adversary and L_C",
             at_least(LEAKY),
             open_control,
-            note if given.leaky is not None else "No such network was given: breastai train --bundled --control leaky makes one.",
+            note if leaky is not None else "No such network was given: breastai train --bundled --control leaky makes one.",
         ),
         Row("positive control of the probe", "the same on F^s", at_least(LEAKY), probes.leakage(*specific, "mlp"), note),
         Row(
@@ -270,5 +295,6 @@ def _pointing(given: Given, count: int, bench: Bench) -> list[Row]:
     bench.left_s()
     spacing = phantoms.load(0)[0].case.ultrasound_spacing_mm[0]
     words = pointing.tolerance_words(patients, weights.recipe, 0.0 if spacing is None else spacing[0])
-    mixed = None if given.shuffled is None else read_weights(given.shuffled).net
+    shuffled = given.control("shuffled", bench)
+    mixed = None if shuffled is None else read_weights(shuffled).net
     return pointing.measured_rows(weights.net, mixed, patients, words, bench.left_s)

@@ -83,7 +83,14 @@ class WindowCases(LearningCases):
         return window(super().load(index), self._lesions[index], WINDOW, np.random.default_rng([LEARN_SEED, index]))
 
 
-def prepare_learning(out: Path, patients: int, recipe: Recipe, processes: int, say: Callable[[str], None]) -> None:
+def prepare_learning(
+    out: Path,
+    patients: int,
+    recipe: Recipe,
+    processes: int,
+    say: Callable[[str], None],
+    tell: Callable[[int, int], None] = lambda _done, _whole: None,
+) -> None:
     """Write and prepare the phantoms to learn from that are not there yet, and write where their lesions lie.
 
     Parameters
@@ -94,8 +101,10 @@ def prepare_learning(out: Path, patients: int, recipe: Recipe, processes: int, s
         That prepares them.
     processes
         That make phantoms.
+    tell
+        Called with (phantoms there, phantoms in all), once for each made and once for each prepared; raising ends it, to go on later.
     """
-    _prepare(out, LEARN, PhantomData("clinic", patients, LEARN_SEED), recipe, processes, say)
+    _prepare(out, LEARN, PhantomData("clinic", patients, LEARN_SEED), recipe, processes, say, tell)
     write_lesions(out / LESIONS, PhantomCohort(cohort_folder(out, LEARN)), recipe, processes)
 
 
@@ -109,12 +118,20 @@ def prepare_calibration(out: Path, patients: int, full_size: int, recipe: Recipe
         pass
 
 
-def _prepare(out: Path, name: str, data: PhantomData, recipe: Recipe, processes: int, say: Callable[[str], None]) -> None:
+def _prepare(
+    out: Path,
+    name: str,
+    data: PhantomData,
+    recipe: Recipe,
+    processes: int,
+    say: Callable[[str], None],
+    tell: Callable[[int, int], None] = lambda _done, _whole: None,
+) -> None:
     """Write and prepare a cohort, as far as it is not there yet."""
     started, cases = time.monotonic(), RunFolder(out / name)
     if len(cases.case_paths()) < data.patients:
-        write_cohort(cohort_folder(out, name), data, processes=processes)
-        prepare_phantoms(PhantomCohort(cohort_folder(out, name)), recipe, cases, lambda _done, _whole: None, processes)
+        write_cohort(cohort_folder(out, name), data, processes=processes, tell=tell)
+        prepare_phantoms(PhantomCohort(cohort_folder(out, name)), recipe, cases, tell, processes)
         say(f"{data.patients} phantoms from seed {data.seed} on, prepared in {time.monotonic() - started:.0f} s")
 
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from breastai_model.training.predictions import Predictions
 
 UNKNOWN, MIXED = "unknown", "mixed"
-_HEADING = re.compile(r"subgroup\W*_*(.*)", re.IGNORECASE)
+_HEADING = re.compile(r"subgroups?[\W_]+(.+)", re.IGNORECASE)
 
 
 def subgroup_columns(header: tuple[str, ...]) -> dict[int, str]:

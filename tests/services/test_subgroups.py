@@ -27,8 +27,8 @@ def predicted(groups: list[int]) -> Predictions:
 
 
 def test_columns_that_begin_with_subgroup_are_told_apart_and_no_others():
-    header = ("patient", "Subgroup: MRI vendor", "subgroup_age", "scanner", "subgroup", "Subgroup <b>")
-    assert subgroup_columns(header) == {1: "MRI vendor", 2: "age"}
+    header = ("patient", "Subgroup: MRI vendor", "subgroup_age", "scanner", "subgroup", "Subgroup <b>", "Subgroups - site")
+    assert subgroup_columns(header) == {1: "MRI vendor", 2: "age", 6: "site"}
     assert propose_columns(header).patient == 0
 
 

@@ -21,6 +21,7 @@ from breastai_model.proof.image_training import trained_net
 from breastai_model.proof.independence import lively, random_batch
 from breastai_model.proof.intervals import auc_interval
 from breastai_model.proof.pieces import Bench, OutOfTime
+from breastai_model.proof.recipe_pieces import Length, recipe_pieces
 from breastai_model.recipe import preset
 from breastai_model.run_folder import RunFolder
 from breastai_model.training.dataset import CaseFiles, case_arrays
@@ -154,9 +155,31 @@ def test_interaction_is_asked_of_stable_and_not_of_linear_heads(cases: CaseFiles
 @pytest.mark.parametrize("quick", [True, False])
 def test_every_scenario_has_its_piece_after_its_phantoms(quick: bool):
     pieces = {piece.name: piece for piece in image_pieces(quick=quick)}
-    wanted = {"S1-S2", "S5", "S7"} if quick else {f"S{number}" for number in range(1, 9)} | {"S4-faithful"}
+    wanted = {"S1-S2", "S5", "S7"} if quick else {f"S{number}" for number in range(1, 9)} | {"S4-faithful", "recipe-faithful", "recipes"}
     assert wanted <= set(pieces)
     for name in wanted:
         assert pieces[name].after
         assert set(pieces[name].after) <= set(pieces)
         assert "epochs" in pieces[name].constants, "the budget stands in the table"
+
+
+@pytest.mark.timeout(300)
+def test_both_recipes_end_by_themselves_and_are_set_side_by_side(tmp_path: Path):
+    work = bench(tmp_path, 280)
+    learn, test = (ImageCohort("clinic", count, seed, RECIPE, RECIPE.mri_shape) for count, seed in ((16, 10_000), (24, 20_000)))
+    for cohort in (learn, test):
+        write_cases(cohort, range(1, cohort.patients + 1), work)
+    length = Length(epochs=3, patience=1)
+    *alone, together = recipe_pieces(learn, test, ["phantoms"], length)
+    assert together.after == tuple(piece.name for piece in alone) == ("recipe-stable", "recipe-faithful", "recipe-faithful-slow")
+    rows = {piece.name: piece.measure(work) for piece in (*alone, together)}
+    assert all(row.measured is not None for each in rows.values() for row in each)
+    plans = {piece.name: RunFolder(tmp_path / "runs" / piece.name).plan() for piece in alone}
+    assert [plans[piece.name].learning_rate for piece in alone] == [1e-3, 1e-3, 1e-4]
+    assert (plans["recipe-faithful"].schedule, plans["recipe-faithful"].watch) == ("plateau", "training"), "the recipe's own"
+    assert plans["recipe-faithful"].recipe.head == "linear"
+    stable, slow, difference = rows["recipe-stable"][0].measured, rows["recipe-faithful-slow"][0].measured, rows["recipes"][3].measured
+    assert stable is not None
+    assert slow is not None
+    assert difference is not None
+    assert difference.value == pytest.approx(stable.value - slow.value), "of the same patients, stable minus the other"

@@ -14,6 +14,7 @@ from breastai_model.proof.image_cases import ImageCohort, Source, of_scenario, r
 from breastai_model.proof.image_training import trained_net
 from breastai_model.proof.intervals import auc_interval
 from breastai_model.proof.pieces import Piece
+from breastai_model.proof.recipe_pieces import recipe_pieces
 from breastai_model.proof.table import Row, above, contains
 from breastai_model.recipe import preset
 
@@ -88,6 +89,8 @@ def image_pieces(*, quick: bool) -> list[Piece]:
     pieces += [_piece(name, SCENARIOS[name].source, same_images(name), of_scenario(name), budget, "stable") for name in scenarios]
     if not quick:
         pieces.append(_piece("S4-faithful", "S4 with the linear heads of faithful", "clinic", of_scenario("S4"), budget, "faithful"))
+        learn, test = cohorts("clinic", budget)
+        pieces += recipe_pieces(learn, test, [piece.name for piece in _cohort_pieces("clinic", budget)])
     return pieces
 
 

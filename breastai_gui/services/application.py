@@ -12,7 +12,7 @@ from breastai_gui import __version__
 from breastai_gui.data.reader_process import Reader, ReadStopped
 from breastai_gui.data.study import ReadError, ReadProgress
 from breastai_gui.services.annotations import DCE
-from breastai_gui.services.assess import assess, weighed
+from breastai_gui.services.assess import assess, completed, phase_by_phase, weighed
 from breastai_gui.services.demo_patient import demo_patient
 from breastai_gui.services.failures import log, log_failure, sentence_of
 from breastai_gui.services.jobs import Cancelled, Jobs, Task
@@ -165,23 +165,32 @@ class Application:
 
     def weigh(self, session: Session, told: Callable[[str], None]) -> Task:
         """Compute what each input added to the session's answers; `told` is called with "" when they hold it, else with why not."""
+        return self._ask_more(session, weighed, told, "Weighing the inputs")
+
+    def map_phases(self, session: Session, told: Callable[[str], None]) -> Task:
+        """Compute the MRI heatmaps of each single phase for the session's answers; `told` as in `weigh`."""
+        return self._ask_more(session, phase_by_phase, told, "Reading the phases")
+
+    def _ask_more(self, session: Session, ask: Callable[..., tuple[Assessment, ...]], told: Callable[[str], None], title: str) -> Task:
+        """Ask the model for more about answers that it gave; what comes for answers of before is dropped."""
         choices, assessments = session.choices, session.assessments
 
         def work(task: Task) -> tuple[Assessment, ...]:
             task.when_cancelled(self.predicting.stop)
             try:
-                return weighed(session.study, choices, assessments, self.models, self.predicting, str(self.settings["device"]))
+                return ask(session.study, choices, assessments, self.models, self.predicting, str(self.settings["device"]))
             except PredictingStopped:
                 raise Cancelled from None
             finally:
                 task.when_cancelled(_nothing)
 
         def deliver(found: tuple[Assessment, ...]) -> None:
-            if self.session is session and session.assessments is assessments:
-                session.set_assessments(found)
+            whole = completed(session.assessments, found)
+            if self.session is session and whole is not None:
+                session.set_assessments(whole)
                 told("")
 
-        return self._start(work, deliver, told, None, "Weighing the inputs")
+        return self._start(work, deliver, told, None, title)
 
     def export_report(self, session: Session, path: Path, done: Callable[[Path], None], failed: Callable[[str], None]) -> Task:
         """Write the report of the session as it is now; `done` is called once the file was read back."""

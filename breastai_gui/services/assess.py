@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from breastai_gui.data.study import DceSeries, Study
     from breastai_gui.services.assessment import Scope
-    from breastai_gui.services.models import Models
+    from breastai_gui.services.models import InstalledModel, Models
     from breastai_gui.services.predicting import PredictingProcess
     from breastai_gui.services.session import Choices
     from breastai_model.case import InputsUsed
@@ -206,14 +206,64 @@ def weighed(
     PredictError
         If the model gave no answer.
     """
-    model = models.active()
-    if any(assessment.model_sha256 != model.sha256 for assessment in assessments):
-        raise AssessError("Another model is in use than the one that gave this answer: predict again first.")
+    model = _same_model(assessments, models)
     found = []
     for assessment in assessments:
         contributions = predicting.contributions(model, case_of(study, choices, assessment.scope), device, engine=engine)
         found.append(replace(assessment, prediction=replace(assessment.prediction, contributions=contributions)))
     return tuple(found)
+
+
+def phase_by_phase(
+    study: Study,
+    choices: Choices,
+    assessments: tuple[Assessment, ...],
+    models: Models,
+    predicting: PredictingProcess,
+    device: str = "auto",
+) -> tuple[Assessment, ...]:
+    """Return assessments with the MRI heatmaps of each single phase; one without MRI as it is.
+
+    Raises
+    ------
+    AssessError
+        If the model in use is no longer the one that gave the answers.
+    PredictError
+        If the model gave no answer, or reads all phases together.
+    """
+    model = _same_model(assessments, models)
+    found = []
+    for assessment in assessments:
+        maps = None
+        if assessment.scope != "ultrasound":
+            maps = predicting.phase_heatmaps(model, case_of(study, choices, assessment.scope), device)
+        found.append(replace(assessment, prediction=replace(assessment.prediction, phase_heatmaps=maps)))
+    return tuple(found)
+
+
+def _same_model(assessments: tuple[Assessment, ...], models: Models) -> InstalledModel:
+    model = models.active()
+    if any(assessment.model_sha256 != model.sha256 for assessment in assessments):
+        raise AssessError("Another model is in use than the one that gave this answer: predict again first.")
+    return model
+
+
+def completed(now: tuple[Assessment, ...], found: tuple[Assessment, ...]) -> tuple[Assessment, ...] | None:
+    """Return the answers of now with what was asked for later; None where that belongs to other answers.
+
+    Several things may be asked for before the first of them is there.
+    """
+    if [assessment.made_at for assessment in now] != [assessment.made_at for assessment in found]:
+        return None
+    whole = []
+    for old, new in zip(now, found, strict=True):
+        prediction = replace(
+            old.prediction,
+            contributions=new.prediction.contributions or old.prediction.contributions,
+            phase_heatmaps=new.prediction.phase_heatmaps or old.prediction.phase_heatmaps,
+        )
+        whole.append(replace(old, prediction=prediction))
+    return tuple(whole)
 
 
 def subject_of(study: Study, choices: Choices, scope: Scope, case: Case, inputs: InputsUsed) -> str:

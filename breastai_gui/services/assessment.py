@@ -59,6 +59,11 @@ class Assessment:
     made_at: dt.datetime
 
     @property
+    def phases_read(self) -> tuple[int, ...]:
+        """The study's phase indices that the network was given, in its order."""
+        return tuple(self.phases[place] for place in self.prediction.inputs.phases)
+
+    @property
     def valid_for_patients(self) -> bool:
         """True only for weights that learnt from patients."""
         return self.trained_on == "patients"

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from multiprocessing.process import BaseProcess
 
     from breastai_gui.services.models import InstalledModel
-    from breastai_model.case import Case, Contributions, Prediction
+    from breastai_model.case import Case, Contributions, PhaseHeatmaps, Prediction
     from breastai_model.inference.predict import Engine, MapDepth
 
 log = logging.getLogger(__name__)
@@ -105,6 +105,15 @@ class PredictingProcess:
         Parameters and errors are those of `predict`.
         """
         return self._ask(("contributions", str(model.path), model.sha256, device, engine, case, "none"), tell)  # type: ignore[no-any-return]
+
+    def phase_heatmaps(
+        self, model: InstalledModel, case: Case, device: str = "auto", tell: Callable[[float, str], None] | None = None
+    ) -> PhaseHeatmaps:
+        """Return the MRI's heatmaps of each single phase; waits, and takes about as long as the answer did.
+
+        Parameters and errors are those of `predict`.
+        """
+        return self._ask(("phase_heatmaps", str(model.path), model.sha256, device, "torch", case, "all"), tell)  # type: ignore[no-any-return]
 
     def _ask(self, question: tuple[object, ...], tell: Callable[[float, str], None] | None) -> Any:
         self.start()
@@ -218,7 +227,7 @@ def _serve(pipe: Connection) -> None:
                     send(pipe, ("progress", (fraction, text)))
 
                 predictor = loaded[1]
-                answer = predictor.predict(case, tell, maps) if what == "predict" else predictor.contributions(case, tell)
+                answer = predictor.predict(case, tell, maps) if what == "predict" else getattr(predictor, what)(case, tell)
                 send(pipe, ("answer", answer))
             except Exception as error:  # noqa: BLE001  the border of a process: every failure must reach the person
                 loaded = None

@@ -220,6 +220,7 @@ class MainWindow(QMainWindow):
         page.assessRequested.connect(self.predict)
         page.cancelRequested.connect(self.cancel_prediction)
         page.assessment.weighRequested.connect(lambda: self.application.weigh(session, page.assessment.show_weighed))
+        page.heatmaps.phasesRequested.connect(lambda: self.application.map_phases(session, page.heatmaps.show_phases))
         page.spoke.connect(self._words.setText)
         page.images.layoutChanged.connect(self._page_changed)
         follow(page.viewpoint.changed, self._looked)

@@ -164,6 +164,27 @@ class Heatmaps:
         }[name]
 
 
+@dataclass(frozen=True, eq=False, slots=True)
+class PhaseHeatmaps:
+    """The MRI heatmaps phase by phase, of which `Heatmaps` holds the mean; all phases on one scale, so that they can be compared.
+
+    Attributes
+    ----------
+    phases
+        Indices into `Case.dce`, in the order given to the network.
+    mri_agnostic, mri_specific
+        (kind, phase, slice, row, column) float16, 0 to 1, kinds as in `MAP_KINDS`, phases as in `phases`, both breasts in one
+        unmirrored grid.
+    mri_affine
+        (4, 4); (slice, row, column, 1) of that grid to LPS mm.
+    """
+
+    phases: tuple[int, ...]
+    mri_agnostic: NDArray[np.float16]
+    mri_specific: NDArray[np.float16]
+    mri_affine: NDArray[np.float64]
+
+
 @dataclass(frozen=True, slots=True)
 class InputsUsed:
     """Which of the case's inputs the network really saw.
@@ -254,8 +275,8 @@ class Prediction:
     """What the model says of one case, and what it ran on.
 
     `device` is "cuda", "mps" or "cpu"; `device_note` says why it is not the one that was asked for, "" when it is.
-    `distribution` is None where the weights carry none and the checks of the inputs found nothing; `contributions` is None
-    until they are asked for.
+    `distribution` is None where the weights carry none and the checks of the inputs found nothing; `contributions` and
+    `phase_heatmaps` are None until they are asked for.
     """
 
     lymph_node_metastasis: TaskPrediction
@@ -270,6 +291,7 @@ class Prediction:
     seconds: float
     distribution: InDistribution | None = None
     contributions: Contributions | None = None
+    phase_heatmaps: PhaseHeatmaps | None = None
 
     def task(self, name: Task) -> TaskPrediction:
         """Return the answer to that question."""

@@ -10,7 +10,17 @@ import pytest
 import torch
 
 from breastai_model.case import MAP_KINDS, STREAMS, TASKS
-from breastai_model.inference.heatmap import LAST_STAGE, Recorder, StreamMaps, averaged, enlarged, normalised, put_back, read_maps
+from breastai_model.inference.heatmap import (
+    LAST_STAGE,
+    Recorder,
+    StreamMaps,
+    averaged,
+    enlarged,
+    normalised,
+    put_back,
+    put_back_phases,
+    read_maps,
+)
 from breastai_model.inference.uniform import uniform_response
 from breastai_model.network.resnet_v2 import Stage, Stem
 from breastai_model.prepare import collate, prepare
@@ -108,6 +118,58 @@ def test_maps_are_as_defined() -> None:
         assert np.allclose(maps.us[branch][0], wanted["feature us"], atol=1e-4)
         assert np.allclose(maps.us[branch][3], wanted["task us"], atol=1e-4)
     assert maps.us["agnostic"].shape == (4, 10, 32, 32)
+
+
+def test_maps_of_single_phases_are_as_defined_on_one_scale() -> None:
+    """The feature map of every phase that was given, the long way round; one of them absent, one breast alone."""
+    net, batch = a_net().requires_grad_(requires_grad=False), a_batch(1)
+    batch = replace(batch, mri_present=batch.mri_present.clone())
+    batch.mri_present[0, 3] = False
+    batch.mri_present[0, :, 1] = False
+    _, maps = read_maps(net, batch, by_phase=True)
+    assert maps.us is None
+    uniform, kept = uniform_response(net), {}
+
+    def tap(modality: str, branch: str, stage: int, activation: torch.Tensor) -> torch.Tensor:
+        kept[modality, branch, stage] = activation
+        return activation
+
+    with torch.inference_mode():
+        net(batch, tap)
+    for branch in ("agnostic", "specific"):
+        logs = []
+        for stage in (1, 2, 3, 4):
+            norm = salient(kept["mri", branch, stage], uniform["mri", branch, stage]).norm(dim=1)  # (four phases, slice, row, column)
+            large = enlarged(norm, TINY.mri_shape, (2 ** (stage - 1), 2 ** (stage + 1), 2 ** (stage + 1)))
+            logs.append(torch.log(normalised(large[None])[0] + 0.02))
+        whole = normalised((torch.stack(logs).mean(dim=0).exp() - 0.02)[None])[0]
+        assert maps.mri[branch].shape == (4, 4, 2, *TINY.mri_shape)
+        assert np.allclose(maps.mri[branch][0, :, 0], whole / (1 + whole), atol=1e-4)
+        assert not maps.mri[branch][:, :, 1].any(), "nothing in the breast that is not there"
+        phases = maps.mri[branch][0, :, 0]
+        assert len({each.tobytes() for each in phases}) == 4
+        most = phases.max(axis=(1, 2, 3))
+        assert most.max() > 0.4
+        assert most.min() < most.max(), "one scale: a phase that shows less has a weaker map"
+
+
+def test_maps_of_single_phases_go_back_like_their_mean() -> None:
+    case = a_case(side="right")
+    prepared = prepare(case, TINY)
+    values = np.zeros((4, 5, 2, *TINY.mri_shape), dtype=np.float32)
+    values += np.arange(1, 6, dtype=np.float32)[:, None, None, None, None] / 10
+    values[:, :, 0, 3, 4, 5] = 1
+    once = StreamMaps({"agnostic": values, "specific": values}, None, dict.fromkeys(STREAMS, 1.0))
+    swapped = StreamMaps({name: each[:, :, ::-1] for name, each in (once.mri or {}).items()}, None, dict.fromkeys(STREAMS, 1.0))
+    found = put_back_phases(prepared, averaged(once, swapped))
+    assert found is not None
+    assert found.phases == prepared.inputs.phases
+    assert found.mri_agnostic.shape == (4, 5, TINY.mri_shape[0], TINY.mri_shape[1], 2 * TINY.mri_shape[2])
+    for phase in range(5):
+        one = StreamMaps({name: each[:, phase] for name, each in (once.mri or {}).items()}, None, dict.fromkeys(STREAMS, 1.0))
+        assert np.array_equal(found.mri_agnostic[:, phase], put_back(prepared, one).mri_agnostic)
+    assert np.array_equal(found.mri_affine, put_back(prepared, once).mri_affine)
+    assert put_back_phases(prepared, StreamMaps(None, None, dict.fromkeys(STREAMS, 1.0))) is None
 
 
 def test_last_stage_maps_are_those_of_the_last_stage_alone() -> None:

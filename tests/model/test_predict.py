@@ -328,3 +328,25 @@ def test_the_gpu_agrees_with_the_cpu() -> None:
     mri_alone = replace(whole, ultrasound=(), ultrasound_spacing_mm=(), angles_deg=())
     for case in (whole, us_alone, mri_alone):
         assert probabilities(gpu.predict(case)) == pytest.approx(probabilities(cpu.predict(case)), abs=1e-3)
+
+
+def test_heatmaps_of_single_phases_come_on_request(predictor: Predictor) -> None:
+    mean, found = predictor.predict(a_case()), predictor.phase_heatmaps(a_case())
+    assert mean.phase_heatmaps is None, "the answer does not wait for them"
+    assert mean.heatmaps.mri_agnostic is not None
+    assert found.phases == mean.inputs.phases
+    for values in (found.mri_agnostic, found.mri_specific):
+        assert values.shape == (4, 5, *mean.heatmaps.mri_agnostic.shape[1:])
+        assert values.dtype == np.float16
+        assert len({values[0, phase].tobytes() for phase in range(5)}) == 5
+    assert np.array_equal(found.mri_affine, mean.heatmaps.mri_affine)
+    fewer = predictor.phase_heatmaps(replace(a_case(), dce=a_case().dce[:3], dce_scale=a_case().dce_scale[:3], dce_times_s=None))
+    assert fewer.mri_agnostic.shape[1] == len(fewer.phases) == 3
+    with pytest.raises(PredictError, match="no MRI"):
+        predictor.phase_heatmaps(without_mri())
+
+
+def test_a_model_whose_phases_enter_together_says_that_it_has_no_map_of_one(tmp_path: Path) -> None:
+    together = Predictor(a_weights_file(tmp_path, preset("tiny", layout="channels")), device="cpu")
+    with pytest.raises(PredictError, match="reads all phases of the MRI together"):
+        together.phase_heatmaps(a_case())

@@ -148,9 +148,12 @@ def test_assessing_and_exporting(application: Application, window: Window, demo_
     assert assessment.prediction.contributions is None, "the answer does not wait for them"
     window.told.clear()
     application.weigh(session, window.tell)
-    window.run_until(lambda: bool(window.told))
-    assert window.told == [""]
+    application.map_phases(session, window.tell)
+    window.run_until(lambda: len(window.told) == 2)
+    assert window.told == ["", ""], "asked for together, and neither is lost"
     (weighed,) = session.assessments
+    assert weighed.prediction.phase_heatmaps is not None
+    assert weighed.prediction.phase_heatmaps.phases == weighed.prediction.inputs.phases
     assert weighed.prediction.contributions is not None
     assert weighed.prediction.high_grade == assessment.prediction.high_grade
     window.told.clear()

@@ -8,7 +8,7 @@ import shutil
 import subprocess
 import sys
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -83,6 +83,11 @@ def test_what_each_input_added_comes_from_the_same_process(predicting: Predictin
     assert 1 / (1 + np.exp(-odds)) == pytest.approx(answer.lymph_node_metastasis.probability, abs=1e-4)
     assert len(found.phases) == 2
     assert len(found.angles) == 2
+    maps = predicting.phase_heatmaps(model, case, "cpu")
+    assert maps.phases == answer.inputs.phases
+    assert maps.mri_agnostic.shape[:2] == (4, 2)
+    with pytest.raises(PredictError, match="no MRI"):
+        predicting.phase_heatmaps(model, replace(case, dce=None, dce_scale=None, dce_affine=None, dce_times_s=None), "cpu")
 
 
 def test_g5_a_process_that_is_killed_gives_one_sentence_and_the_next_call_works(

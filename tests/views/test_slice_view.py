@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -14,6 +15,7 @@ from breastai_gui.services.assessment import DEMONSTRATION_SENTENCE
 from breastai_gui.services.session import Session
 from breastai_gui.views.reading.mri_pictures import first_look
 from breastai_gui.views.reading.reading_page import ReadingPage
+from breastai_model.case import PhaseHeatmaps
 from mouse import drag, move, turn_wheel
 from phantoms import LESION_MM, simple_assessment, simple_study
 
@@ -216,6 +218,61 @@ def test_both_modalities_can_show_the_map_of_one_sort_side_by_side(page: Reading
     assert pressed == {"mri_specific", "us_specific"}
     qtbot.mouseClick(page.heatmaps.both, Qt.MouseButton.LeftButton)
     assert not any(pane.has_overlay for pane in panes)
+
+
+def test_the_heatmap_of_the_phase_that_is_shown_can_be_asked_for(page: ReadingPage, qtbot: QtBot) -> None:
+    session, bar, pane = page.session, page.heatmaps, page.planes["axial"]
+    assert not bar.one_phase.isEnabled()
+    answer = simple_assessment(session.study, trained_on="patients")
+    session.set_assessments((answer,))
+    page.viewpoint.set(phase=0, crosshair=False, opacity=1.0, heatmap=True)
+    mean = hottest_mm(pane)
+    with qtbot.waitSignal(bar.phasesRequested, timeout=2000):
+        qtbot.mouseClick(bar.one_phase, Qt.MouseButton.LeftButton)
+    assert "Reading the phases; the mean is shown until then." in bar.words.text()
+    assert hottest_mm(pane) == pytest.approx(mean, abs=1)
+    maps = answer.prediction.heatmaps
+    assert maps.mri_agnostic is not None
+    assert maps.mri_affine is not None
+    elsewhere = np.roll(maps.mri_agnostic, -12, axis=3)  # 48 mm towards the right
+    phases = np.stack([np.zeros_like(elsewhere), elsewhere, maps.mri_agnostic], axis=1)
+    inputs = replace(answer.prediction.inputs, phases=(0, 1, 2))
+    whole = PhaseHeatmaps((0, 1, 2), phases, phases, maps.mri_affine)
+    session.set_assessments((replace(answer, prediction=replace(answer.prediction, phase_heatmaps=whole, inputs=inputs)),))
+    bar.show_phases("")
+    assert "pre alone." in bar.words.text()
+    page.viewpoint.set(phase=1)
+    assert "P1 alone." in bar.words.text()
+    assert hottest_mm(pane)[0] == pytest.approx(mean[0] - 48, abs=9)
+    page.viewpoint.set(phase=2)
+    assert hottest_mm(pane) == pytest.approx(mean, abs=9)
+    page.viewpoint.set(phase=3)
+    assert not pane.has_overlay
+    assert "No heatmap of P3: the network was not given this phase." in bar.words.text()
+    asked = []
+    bar.phasesRequested.connect(lambda: asked.append(True))
+    qtbot.mouseClick(bar.one_phase, Qt.MouseButton.LeftButton)
+    assert pane.has_overlay, "the mean again"
+    qtbot.mouseClick(bar.one_phase, Qt.MouseButton.LeftButton)
+    assert not asked, "they are there"
+    page.viewpoint.set(stream="us_agnostic")
+    assert not bar.one_phase.isEnabled(), "angles have their own maps"
+
+
+def test_phases_that_cannot_be_had_are_said_and_a_new_answer_starts_with_the_mean(page: ReadingPage, qtbot: QtBot) -> None:
+    session, bar = page.session, page.heatmaps
+    answer = simple_assessment(session.study, trained_on="patients")
+    session.set_assessments((answer,))
+    qtbot.mouseClick(bar.one_phase, Qt.MouseButton.LeftButton)
+    bar.show_phases("This model reads all phases of the MRI together: it has no heatmap of a single phase.")
+    assert "reads all phases" in bar.words.text()
+    assert not bar.one_phase.isChecked()
+    assert page.planes["axial"].has_overlay, "the mean is not lost"
+    qtbot.mouseClick(bar.one_phase, Qt.MouseButton.LeftButton)
+    assert bar.one_phase.isChecked()
+    session.set_assessments((replace(answer, made_at=answer.made_at + dt.timedelta(seconds=5)),))
+    assert not bar.one_phase.isChecked()
+    assert "feature energy" in bar.words.text()
 
 
 def test_the_demonstration_sentence_is_whole_under_the_images(page: ReadingPage, qtbot: QtBot) -> None:

@@ -147,8 +147,8 @@ class AssessmentPanel(QWidget):
     def _refresh(self) -> None:
         assessments = self._session.assessments
         possible, words = what_can_run(self._session.study, self._session.choices)
-        if assessments is not self._shown:
-            self._weighing = False
+        if [each.made_at for each in assessments] != [each.made_at for each in self._shown]:
+            self._weighing = False  # what was asked for belongs to another answer
         if assessments and assessments is not self._shown:
             self._state = "idle"  # the answer is there, whatever was under way
         if assessments:

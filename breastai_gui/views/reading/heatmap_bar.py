@@ -4,17 +4,21 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from PySide6.QtCore import QEvent, QObject, QRectF, QSize, Qt, QTimer
+from PySide6.QtCore import QEvent, QObject, QRectF, QSize, Qt, QTimer, Signal
 from PySide6.QtGui import QColor, QLinearGradient, QPainter, QPaintEvent
 from PySide6.QtWidgets import QComboBox, QHBoxLayout, QSizePolicy, QSlider, QToolButton, QVBoxLayout, QWidget
 
+from breastai_gui.services.chosen import chosen_phases, pre_phase
 from breastai_gui.services.colour_maps import table
 from breastai_gui.services.words import STREAM_WORDS
 from breastai_gui.views.panel_parts import Text, follow, tones
+from breastai_gui.views.reading.phase_table import phase_name
 from breastai_gui.views.reading.viewpoint import MODALITIES
 from breastai_model.case import MAP_KINDS, STREAMS
 
 if TYPE_CHECKING:
+    import datetime as dt
+
     from breastai_gui.services.assessment import Assessment
     from breastai_gui.services.session import Session
     from breastai_gui.views.reading.viewpoint import Look, Viewpoint
@@ -62,12 +66,23 @@ class Scale(QWidget):
 
 
 class HeatmapBar(QWidget):
-    """Switches heatmaps; has no effect, and says so, while there is no prediction."""
+    """Switches heatmaps; has no effect, and says so, while there is no prediction.
+
+    Signals
+    -------
+    phasesRequested
+        The person wants the MRI heatmaps of single phases, which the answer does not hold yet.
+    """
+
+    phasesRequested = Signal()
 
     def __init__(self, session: Session, viewpoint: Viewpoint) -> None:
         super().__init__()
         self._session = session
         self._viewpoint = viewpoint
+        self._answers: tuple[dt.datetime, ...] = ()
+        self._reading_phases = False
+        self._phase_failure = ""
         self.shown = QToolButton()
         self.shown.setText("Heatmap")
         self.shown.setCheckable(True)
@@ -105,18 +120,29 @@ class HeatmapBar(QWidget):
         self.both.setCheckable(True)
         self.both.setFocusPolicy(Qt.FocusPolicy.NoFocus)
         self.both.clicked.connect(lambda checked: viewpoint.set(paired=checked, heatmap=True))
+        self.one_phase = QToolButton()
+        self.one_phase.setText("Phase")
+        self.one_phase.setToolTip(
+            "The MRI heatmap of the phase that is shown, instead of the mean over the phases; all phases have one scale. "
+            "Computed when first asked for, which takes about as long as the answer did"
+        )
+        self.one_phase.setCheckable(True)
+        self.one_phase.setFocusPolicy(Qt.FocusPolicy.NoFocus)
+        self.one_phase.clicked.connect(self._choose_phase)
         self.words = Text(tone="muted", size=-1)
         below = QHBoxLayout()
         below.setSpacing(8)
         below.addWidget(self.both)
+        below.addWidget(self.one_phase)
         below.addWidget(self.opacity)
         below.addWidget(Scale())
-        below.addWidget(self.words, 1)
+        below.addStretch(1)
         whole = QVBoxLayout(self)
         whole.setContentsMargins(8, 2, 8, 4)
         whole.setSpacing(3)
         whole.addLayout(box)
         whole.addLayout(below)
+        whole.addWidget(self.words)
         self.words.installEventFilter(self)
         follow(session.changed, self._refresh)
         follow(viewpoint.changed, self._looked)
@@ -143,6 +169,25 @@ class HeatmapBar(QWidget):
         """Make the heatmap stronger or weaker."""
         self._viewpoint.set(opacity=min(1.0, max(0.05, self._viewpoint.look.opacity + step)))
 
+    def show_phases(self, failure: str) -> None:
+        """Show that the maps of single phases are there, "", or why not."""
+        self._reading_phases, self._phase_failure = False, failure
+        if failure:
+            self._viewpoint.set(by_phase=False)
+        self._refresh()
+
+    def _choose_phase(self, checked: bool) -> None:
+        self._phase_failure = ""
+        wanted = checked and not self._reading_phases and not self._has_phases()
+        self._reading_phases = self._reading_phases or wanted
+        self._viewpoint.set(by_phase=checked, heatmap=True)
+        self._refresh()
+        if wanted:
+            self.phasesRequested.emit()
+
+    def _has_phases(self) -> bool:
+        return any(assessment.prediction.phase_heatmaps is not None for assessment in self._session.assessments)
+
     def _assessment(self, stream: Stream) -> Assessment | None:
         for assessment in self._session.assessments:
             if assessment.prediction.heatmaps.stream(stream) is not None:
@@ -150,6 +195,11 @@ class HeatmapBar(QWidget):
         return None
 
     def _refresh(self) -> None:
+        answers = tuple(assessment.made_at for assessment in self._session.assessments)
+        if answers != self._answers:  # what was asked for belongs to another answer
+            self._answers, self._reading_phases, self._phase_failure = answers, False, ""
+            if not self._has_phases():
+                self._viewpoint.set(by_phase=False)
         there = {stream for stream in STREAMS if self._assessment(stream) is not None}
         look = self._viewpoint.look
         if there and look.stream not in there:
@@ -167,6 +217,8 @@ class HeatmapBar(QWidget):
         for stream, button in self.streams.items():
             button.setChecked(assessment is not None and stream in (after.stream_of("mri"), after.stream_of("us")))
         self.both.setChecked(after.heatmap and after.paired and self.both.isEnabled())
+        self.one_phase.setEnabled(assessment is not None and (after.stream.startswith("mri") or after.paired))
+        self.one_phase.setChecked(after.heatmap and after.by_phase and self.one_phase.isEnabled())
         self.kind.setCurrentIndex(MAP_KINDS.index(after.map_kind))
         self.opacity.blockSignals(True)  # it follows the look; its own signal would set it again, rounded
         self.opacity.setValue(round(100 * after.opacity))
@@ -184,19 +236,35 @@ class HeatmapBar(QWidget):
         self.words.setMinimumHeight(self.words.heightForWidth(self.words.width()))
 
     def _say(self, assessment: Assessment | None, look: Look) -> None:
+        self.words.set_tone("muted")
+        self.words.setToolTip(STREAM_TIPS[look.stream])
         if assessment is None:
-            self.words.set_tone("muted")
             self.words.setText("Heatmaps come with a prediction (F5).")
             return
+        if self._phase_failure:
+            self.words.set_tone("stop")
+            self.words.setText(self._phase_failure)
+            return
+        phase = self._phase_words(look)
         if assessment.warning:
             self.words.set_tone("ai")
-            self.words.setText(assessment.warning)
+            self.words.setText(f"{phase} {assessment.warning}".strip())
             return
         streams = [stream for modality in MODALITIES if (stream := look.stream_of(modality))] or [look.stream]
         shares = [
             (stream, found.prediction.heatmaps.energy_share.get(stream, 0.0)) for stream in streams if (found := self._assessment(stream))
         ]
-        self.words.set_tone("muted")
-        self.words.setToolTip(STREAM_TIPS[look.stream])
         worth = ", ".join(f"{STREAM_WORDS[stream]}: {100 * share:.0f} %" for stream, share in shares)
-        self.words.setText(f"{worth} of the feature energy. Where the network looked, not the outline of a lesion.")
+        self.words.setText(f"{phase} {worth} of the feature energy. Where the network looked, not the outline of a lesion.".strip())
+
+    def _phase_words(self, look: Look) -> str:
+        """Return which phase's heatmap the MRI shows; "" where it is the mean, or none."""
+        stream, dce = look.stream_of("mri"), self._session.study.dce
+        found = self._assessment(stream) if stream is not None else None
+        if not look.by_phase or found is None or dce is None:
+            return ""
+        if self._reading_phases:
+            return "Reading the phases; the mean is shown until then."
+        choices = self._session.choices
+        name = phase_name(look.phase, chosen_phases(self._session.study, choices), pre_phase(dce, choices))
+        return f"{name} alone." if look.phase in found.phases_read else f"No heatmap of {name}: the network was not given this phase."

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from breastai_gui.views.reading.mri_pictures import PlanePictures
     from breastai_gui.views.reading.viewpoint import Look, Viewpoint
 
-_HEAT_FIELDS = ("heatmap", "stream", "map_kind", "opacity", "paired")
+_HEAT_FIELDS = ("heatmap", "stream", "map_kind", "opacity", "paired", "by_phase")
 _HEAT_PIXELS = 128
 """Heat is sampled on about this many places a side; it is smooth, and Qt interpolates between them."""
 _WINDOW_PIXELS = 300.0
@@ -269,13 +269,25 @@ def breast_badge(session: Session, pictures: PlanePictures, cursor_mm: tuple[flo
 
 
 def mri_heat(session: Session, look: Look) -> tuple[NDArray[np.generic], NDArray[np.float64]] | None:
-    """Return the MRI heatmap that a look asks for, (slice, row, column), with its affine; None where it asks for none."""
+    """Return the MRI heatmap that a look asks for, (slice, row, column), with its affine; None where it asks for none.
+
+    While the maps of single phases are asked for and not yet there it is the mean; of a phase that the network was not given there is
+    none.
+    """
     stream = look.stream_of("mri")
     if stream is None:
         return None
+    kind = MAP_KINDS.index(look.map_kind)
     for assessment in session.assessments:
-        heatmaps = assessment.prediction.heatmaps
+        heatmaps, by_phase = assessment.prediction.heatmaps, assessment.prediction.phase_heatmaps
         values = heatmaps.stream(stream)
-        if values is not None and heatmaps.mri_affine is not None:
-            return values[MAP_KINDS.index(look.map_kind)], heatmaps.mri_affine
+        if values is None or heatmaps.mri_affine is None:
+            continue
+        if look.by_phase and by_phase is not None:
+            read = assessment.phases_read
+            if look.phase not in read:
+                return None
+            whole = by_phase.mri_agnostic if stream == "mri_agnostic" else by_phase.mri_specific
+            return whole[kind, read.index(look.phase)], by_phase.mri_affine
+        return values[kind], heatmaps.mri_affine
     return None

@@ -38,6 +38,8 @@ class Look:
         The ultrasound view in the focus; None without ultrasound.
     stream, map_kind
         Which heatmap; `heatmap` says whether it is shown, `opacity` how strongly (0..1).
+    by_phase
+        Whether the MRI shows the heatmap of the phase that is shown instead of the mean over the phases.
     paired
         Whether the other modality shows the map of the same sort beside it: shared with shared, own with own.
     crosshair, midline
@@ -57,6 +59,7 @@ class Look:
     stream: Stream = "mri_agnostic"
     map_kind: MapKind = "feature"
     opacity: float = 0.5
+    by_phase: bool = False
     paired: bool = False
     crosshair: bool = True
     midline: bool = False

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, cast
 import numpy as np
 import torch
 
-from breastai_model.case import MAP_KINDS, STREAMS, Heatmaps
+from breastai_model.case import STREAMS, Heatmaps, PhaseHeatmaps
 from breastai_model.inference.stage_means import BRANCHES
 from breastai_model.inference.uniform import uniform_response
 
@@ -62,8 +62,9 @@ class StreamMaps:
     ----------
     mri
         By branch: (kind, breast, slice, row, column), 0 to 1, breasts and columns as in `Prepared.mri`; None without MRI.
+        Of single phases: (kind, present phase, breast, slice, row, column), by slot.
     us
-        By branch: (kind, present angle, row, column), 0 to 1, by slot; None without ultrasound.
+        By branch: (kind, present angle, row, column), 0 to 1, by slot; None without ultrasound, and beside maps of single phases.
     energy
         By stream: mean square of the activations, over positions, channels and stages.
     """
@@ -116,6 +117,8 @@ def read_maps(
     stages: tuple[int, ...] = ALL_STAGES,
     means: StageMeans | None = None,
     uniform: UniformResponse | None = None,
+    *,
+    by_phase: bool = False,
 ) -> tuple[Output, StreamMaps]:
     """Return the network's output for a batch of one patient, and its maps.
 
@@ -136,6 +139,9 @@ def read_maps(
         A tap that is to see every activation first.
     uniform
         The network's `uniform_response`; computed where it is None.
+    by_phase
+        Whether the MRI's maps are those of each phase, all on one scale, instead of their mean (method iii.4); those of the
+        ultrasound are then left out. Of the layout `sequence` alone: in `channels` the phases enter together.
     """
     recorder = Recorder(uniform_response(net) if uniform is None else uniform, stages)
 
@@ -166,8 +172,8 @@ def read_maps(
     recorder.activations.clear()
     del activations, above, by_kind
     return output, StreamMaps(
-        mri=_whole_mri(raw, batch, net.recipe, stages) if bool(batch.mri_present.any()) else None,
-        us=_whole_us(raw, batch, net.recipe, stages) if bool(batch.us_present.any()) else None,
+        mri=_whole_mri(raw, batch, net.recipe, stages, by_phase=by_phase) if bool(batch.mri_present.any()) else None,
+        us=_whole_us(raw, batch, net.recipe, stages) if bool(batch.us_present.any()) and not by_phase else None,
         energy=energy,
     )
 
@@ -194,9 +200,9 @@ def _agreement(above: torch.Tensor, gradient: torch.Tensor | None) -> torch.Tens
 
 
 def _whole_mri(
-    raw: dict[tuple[str, str, int], torch.Tensor], batch: Batch, recipe: Recipe, stages: tuple[int, ...]
+    raw: dict[tuple[str, str, int], torch.Tensor], batch: Batch, recipe: Recipe, stages: tuple[int, ...], *, by_phase: bool
 ) -> dict[str, NDArray[np.float32]]:
-    """Return by branch the mean over phases, at the input's size, normalised per stage, the stages combined."""
+    """Return by branch the mean over phases, or each phase, at the input's size, normalised per stage, the stages combined."""
     present = batch.mri_present[0].cpu()  # (phase, breast)
     if recipe.layout == "channels":
         present = present.any(dim=0, keepdim=True)
@@ -209,13 +215,13 @@ def _whole_mri(
             maps = raw["mri", branch, stage]
             spread = maps.new_zeros(maps.shape[0], *present.shape, *maps.shape[2:])
             spread[:, present] = maps
-            mean = (spread.sum(dim=1) / counts)[:, sides]
+            shown = spread[:, present.any(dim=1)] if by_phase else spread.sum(dim=1) / counts
             strides = (recipe.pool_depth_stride * 2 ** (stage - 1), 2 ** (stage + 1), 2 ** (stage + 1))
-            large[stage] = normalised(enlarged(mean, recipe.mri_shape, strides))
+            large[stage] = normalised(enlarged(shown[..., sides, :, :, :], recipe.mri_shape, strides))
         whole = _combined(large)
         if not bool(sides.all()):
-            both = np.zeros((len(MAP_KINDS), 2, *recipe.mri_shape), dtype=np.float32)
-            both[:, sides.numpy()] = whole
+            both = np.zeros((*whole.shape[:-4], 2, *recipe.mri_shape), dtype=np.float32)
+            both[..., sides.numpy(), :, :, :] = whole
             whole = both
         made[branch] = whole
     return made
@@ -306,9 +312,17 @@ def put_back(prepared: Prepared, maps: StreamMaps) -> Heatmaps:
     )
 
 
+def put_back_phases(prepared: Prepared, maps: StreamMaps) -> PhaseHeatmaps | None:
+    """Return the maps of single phases in the patient; None without MRI."""
+    if maps.mri is None or prepared.mri_affine is None:
+        return None
+    agnostic, specific = (_both_breasts(prepared, maps.mri[branch]) for branch in BRANCHES)
+    return PhaseHeatmaps(prepared.inputs.phases, agnostic, specific, prepared.mri_affine)
+
+
 def _both_breasts(prepared: Prepared, values: NDArray[np.float32]) -> NDArray[np.float16]:
-    """Return (kind, breast, slice, row, column) as (kind, slice, row, column) with columns towards the patient's left."""
-    left, right = (values[:, prepared.sides.index(side)] for side in ("left", "right"))
+    """Return (..., breast, slice, row, column) as (..., slice, row, column) with columns towards the patient's left."""
+    left, right = (values[..., prepared.sides.index(side), :, :, :] for side in ("left", "right"))
     return np.concatenate([right[..., ::-1], left], axis=-1).astype(np.float16)
 
 
@@ -316,7 +330,7 @@ def averaged(first: StreamMaps, second: StreamMaps) -> StreamMaps:
     """Return the mean of the maps of two passes, the second over the breasts in the other order."""
     mri = first.mri
     if first.mri is not None and second.mri is not None:
-        mri = {branch: _mean(values, second.mri[branch][:, ::-1]) for branch, values in first.mri.items()}
+        mri = {branch: _mean(values, second.mri[branch][..., ::-1, :, :, :]) for branch, values in first.mri.items()}
     us = first.us
     if first.us is not None and second.us is not None:
         us = {branch: _mean(values, second.us[branch]) for branch, values in first.us.items()}

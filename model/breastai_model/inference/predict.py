@@ -14,7 +14,7 @@ from breastai_model.inference.contribution import contributions, even_odds, mean
 from breastai_model.inference.devices import choose_device, gave_up, set_threads
 from breastai_model.inference.engines import EngineError, for_inference, with_openvino
 from breastai_model.inference.golden import TOLERANCE, golden_error
-from breastai_model.inference.heatmap import ALL_STAGES, LAST_STAGE, StreamMaps, averaged, put_back, read_maps
+from breastai_model.inference.heatmap import ALL_STAGES, LAST_STAGE, StreamMaps, averaged, put_back, put_back_phases, read_maps
 from breastai_model.inference.input_checks import input_faults
 from breastai_model.inference.preview import with_bfloat16
 from breastai_model.inference.stage_means import StageMeans, reading_of
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from breastai_model.calibration import Scope
-    from breastai_model.case import Case, Contributions
+    from breastai_model.case import Case, Contributions, PhaseHeatmaps
     from breastai_model.inference.in_distribution import Reading
     from breastai_model.inference.uniform import UniformResponse
     from breastai_model.network.net import BreastNet, Output
@@ -39,7 +39,9 @@ Engine = Literal["torch", "openvino", "preview"]
 """What computes: torch; OpenVINO in float32 where that is possible; or torch with the encoders in bfloat16, for a quick look."""
 MapDepth = Literal["all", "last", "none"]
 """Heatmaps from all stages; from the last alone, coarse and nearly free; or none."""
-EMPTY_PASSES: dict[MapDepth, float] = {"all": 9.0, "last": 4.0}
+Pass = Literal[MapDepth, "phases"]
+"""What one pass gives besides the answer: those, or the MRI's maps of all stages phase by phase."""
+EMPTY_PASSES: dict[Pass, float] = {"all": 9.0, "phases": 9.0, "last": 4.0}
 """How many times as long as `uniform_response` a patient with maps takes: that is a third of a forward pass, all maps about three."""
 
 NO_RESULT = "The model produced no valid result for this case: no number is shown."
@@ -100,7 +102,7 @@ class Predictor:
         self._uniform: tuple[str, UniformResponse] | None = None
         self._empty_seconds = 0.0
         self._fast: tuple[BreastNet, str] | None = None
-        self._fast_maps: tuple[MapDepth, ...] = ("none",) if engine == "preview" else ("none", "last")
+        self._fast_maps: tuple[Pass, ...] = ("none",) if engine == "preview" else ("none", "last")
         self._precision = "bfloat16" if engine == "preview" else "float32"
         if engine != "torch":
             self._choose_engine(engine)
@@ -179,13 +181,7 @@ class Predictor:
         start = time.perf_counter()
         say = tell if tell is not None else _silent
         prepared = self._prepared(case, say)
-        try:
-            odds, found, readings = self._read(prepared, say, maps)
-        except RuntimeError as error:
-            if self.device == "cpu":
-                raise
-            self._fall_back(error)
-            odds, found, readings = self._read(prepared, say, maps)
+        odds, found, readings = self._read_somewhere(prepared, say, maps)
         say(0.95, "Placing the heatmaps")
         scope = _scope(prepared)
         lymph_node, grade, ki67 = (self._answer(scope, task, odds) for task in range(len(TASKS)))
@@ -230,6 +226,29 @@ class Predictor:
         scope = _scope(prepared)
         return scaled(whole, [1 / self._temperature(scope, task) for task in range(len(TASKS))])
 
+    def phase_heatmaps(self, case: Case, tell: Tell | None = None) -> PhaseHeatmaps:
+        """Return the MRI's heatmaps of each single phase, all on one scale; see `breastai_model.inference.heatmap.read_maps`.
+
+        Where the side is unknown they are the means over both orders of the breasts.
+
+        Raises
+        ------
+        PredictError
+            As `predict` does; and where there is no MRI, or the model's phases enter together.
+        ValueError
+            As `predict` does.
+        """
+        say = tell if tell is not None else _silent
+        if self.recipe.layout == "channels":
+            raise PredictError("This model reads all phases of the MRI together: it has no heatmap of a single phase.")
+        prepared = self._prepared(case, say)
+        _, found, _ = self._read_somewhere(prepared, say, "phases")
+        maps = None if found is None else put_back_phases(prepared, found)
+        if maps is None:
+            raise PredictError("There is no MRI in this answer, so there is no heatmap of a phase.")
+        say(1.0, "Done")
+        return maps
+
     def _prepared(self, case: Case, say: Tell) -> Prepared:
         say(0.0, "Preparing the images")
         if not self.recipe.modality_dropout and (case.dce is None or not case.ultrasound):
@@ -237,16 +256,26 @@ class Predictor:
             raise PredictError(f"This model was not trained to answer without {missing}: add the {missing} or choose another model.")
         return prepare(case, self.recipe)
 
-    def _engine(self, maps: MapDepth) -> tuple[BreastNet, str]:
+    def _engine(self, maps: Pass) -> tuple[BreastNet, str]:
         """Return the network to run and what computes it."""
         if self._uses_fast(maps) and self._fast is not None:
             return self._fast
         return self.net, f"torch {torch.__version__}, {self.threads} thread{'s' if self.threads > 1 else ''}"
 
-    def _uses_fast(self, maps: MapDepth) -> bool:
+    def _uses_fast(self, maps: Pass) -> bool:
         return self._fast is not None and maps in self._fast_maps and self.device == "cpu"
 
-    def _read(self, prepared: Prepared, say: Tell, maps: MapDepth) -> tuple[torch.Tensor, StreamMaps | None, list[Reading]]:
+    def _read_somewhere(self, prepared: Prepared, say: Tell, maps: Pass) -> tuple[torch.Tensor, StreamMaps | None, list[Reading]]:
+        """Return what `_read` does; where a GPU gives up, on the CPU."""
+        try:
+            return self._read(prepared, say, maps)
+        except RuntimeError as error:
+            if self.device == "cpu":
+                raise
+            self._fall_back(error)
+            return self._read(prepared, say, maps)
+
+    def _read(self, prepared: Prepared, say: Tell, maps: Pass) -> tuple[torch.Tensor, StreamMaps | None, list[Reading]]:
         """Return the log-odds of each order of the breasts (1 or 2, task), the maps, and what the check needs of each order."""
         orders = [prepared, prepared.swapped()] if prepared.both_orders else [prepared]
         net = self._engine(maps)[0]
@@ -272,7 +301,7 @@ class Predictor:
         whole = None if not found else found[0] if len(found) == 1 else averaged(found[0], found[1])
         return torch.stack(odds), whole, readings
 
-    def _reading_words(self, orders: int, maps: MapDepth) -> str:
+    def _reading_words(self, orders: int, maps: Pass) -> str:
         """Return what is being done, on the CPU with about how long it takes: so many times as long as empty pictures took."""
         if self.device != "cpu" or maps == "none":
             return "Reading the images"
@@ -280,11 +309,12 @@ class Predictor:
         return f"Reading the images on the CPU, about {max(1, round(orders * EMPTY_PASSES[maps] * self._empty_seconds))} s"
 
     def _pass(
-        self, net: BreastNet, order: Prepared, maps: MapDepth, means: StageMeans, tell: Callable[[float], None]
+        self, net: BreastNet, order: Prepared, maps: Pass, means: StageMeans, tell: Callable[[float], None]
     ) -> tuple[Output, StreamMaps | None]:
         batch = collate([order]).to(self.device)
         if maps != "none":
-            return read_maps(net, batch, tell, ALL_STAGES if maps == "all" else LAST_STAGE, means, self._uniform_response())
+            stages = LAST_STAGE if maps == "last" else ALL_STAGES
+            return read_maps(net, batch, tell, stages, means, self._uniform_response(), by_phase=maps == "phases")
         with torch.inference_mode():
             output: Output = net(batch, means)
         tell(1.0)

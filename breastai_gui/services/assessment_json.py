@@ -10,12 +10,12 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from breastai_gui.services.assessment import DEMONSTRATION_SENTENCE, OUTSIDE_SENTENCE
-from breastai_gui.services.atomic import atomic_save
 from breastai_gui.services.chosen import chosen_phases, chosen_views, pre_phase, reading_side
 from breastai_gui.services.preview import refuse_preview
 from breastai_gui.services.questions import blocking_questions, open_questions
 from breastai_gui.services.ultrasound_angles import angle_of
 from breastai_model.case import TASKS
+from breastai_model.whole_file import replace_text
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -68,11 +68,7 @@ def document(session: Session, version: str) -> dict[str, Any]:
 def write(session: Session, version: str, path: Path) -> None:
     """Write the document; OSError when it cannot be written."""
     text = json.dumps(document(session, version), ensure_ascii=False, indent=2, allow_nan=False) + "\n"
-
-    def save(temporary: Path) -> None:
-        temporary.write_text(text, encoding="utf-8")
-
-    atomic_save(path, save)
+    replace_text(path, text)
 
 
 def _study(study: Study, choices: Choices) -> dict[str, Any]:

@@ -11,8 +11,8 @@ import shutil
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from breastai_gui.services.atomic import atomic_save
 from breastai_gui.services.models import sha256_of
+from breastai_model.whole_file import replace_file
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -65,7 +65,7 @@ def import_backbone(source: Path, places: Places) -> ImportedBackbone:
     sha256 = sha256_of(source)
     target = places.models / FOLDER / f"{sha256}.safetensors"
     if not target.is_file() or sha256_of(target) != sha256:
-        atomic_save(target, lambda path: _copy(source, path))
+        replace_file(target, lambda path: _copy(source, path))
     return _described(target)
 
 

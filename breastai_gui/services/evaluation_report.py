@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from html import escape
 from typing import TYPE_CHECKING
 
-from breastai_gui.services.atomic import save_text
 from breastai_gui.services.evaluation_plots import NAMES, decision_plot, reliability_plot, roc_plot
 from breastai_gui.services.evaluation_report_checklist import checklist
 from breastai_gui.services.evaluation_report_tables import (
@@ -27,6 +26,7 @@ from breastai_model.training.calibrate import calibrated
 from breastai_model.training.delong import EQUIVALENCE_MARGIN
 from breastai_model.training.evaluate import evaluated
 from breastai_model.training.predictions import FILE_NAME, Predictions
+from breastai_model.whole_file import replace_text
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -122,9 +122,9 @@ def evaluate_run(run: Path, out: Path | None = None, predictions: Path | None = 
     evaluation = evaluated(chosen, calibration)
     target = run / "evaluation" if out is None else out
     document = json.dumps(result(folder.name, plan, evaluation), indent=1, ensure_ascii=False, allow_nan=False)
-    save_text(target / JSON, document)
+    replace_text(target / JSON, document)
     page = report(folder.name, plan, evaluation)
-    save_text(target / HTML, page)
+    replace_text(target / HTML, page)
     return Written(evaluation, target / HTML, plan.recipe.trained_on == "synthetic")
 
 

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from breastai_gui.resource import resource
-from breastai_gui.services.atomic import atomic_save, save_text
+from breastai_model.whole_file import replace_file, replace_text
 
 if TYPE_CHECKING:
     from breastai_gui.services.places import Places
@@ -135,7 +135,7 @@ class Models:
         """
         incoming = self._places.models / "incoming.safetensors"
         try:
-            atomic_save(incoming, lambda temporary: _copy(path, temporary))
+            replace_file(incoming, lambda temporary: _copy(path, temporary))
             sha256 = sha256_of(incoming)
             known = next((model for model in self.installed() if model.sha256 == sha256), None)
             if known is not None and known.path.is_file():
@@ -195,7 +195,7 @@ class Models:
 
     def _write(self, record: dict[str, Any]) -> None:
         text = json.dumps(record, indent=1, ensure_ascii=False)
-        save_text(self._list, text)
+        replace_text(self._list, text)
 
 
 def header_of(path: Path, called: str = "") -> dict[str, str]:

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from breastai_gui.services.atomic import atomic_save, save_text
 from breastai_model.case import TASKS
+from breastai_model.whole_file import replace_file, replace_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -96,10 +96,10 @@ def write_phantom_cohort(
         rows[index] = (name, node, "", ki67)
     text = io.StringIO(newline="")
     csv.writer(text).writerows([("patient", "lymph_node_metastasis", "grade", "ki67_percent"), *rows])
-    save_text(folder / TABLE, text.getvalue())
+    replace_text(folder / TABLE, text.getvalue())
     answers = np.array([[int(getattr(row, task)) for task in TASKS] for row in labels], dtype=np.int64)
     answers[without, TASKS.index("high_grade")] = -1
-    save_text(folder / KNOWN, _json(known | {CEILINGS: _ceilings(scenario, answers, folders)}))
+    replace_text(folder / KNOWN, _json(known | {CEILINGS: _ceilings(scenario, answers, folders)}))
 
 
 def _ceilings(scenario: Scenario, labels: NDArray[np.int64], folders: Sequence[Path]) -> dict[str, Any]:
@@ -146,7 +146,7 @@ def _keep(path: Path, known: dict[str, Any]) -> None:
     if not path.is_file():
         if any(path.parent.glob("phantom-*")):
             raise CohortError(f"The folder {path.parent.name} holds made-up patients of which nothing is known: choose an empty folder.")
-        save_text(path, _json(known))
+        replace_text(path, _json(known))
         return
     try:
         there = json.loads(path.read_text("utf-8"))
@@ -170,7 +170,7 @@ def _write_patient(job: tuple[Path, int, Scenario]) -> None:
     with threadpool_limits(1):  # one core each, and products of matrices in one order
         patient = make_patient(seed, "model", scenario)
         measured = measured_features(patient)
-    atomic_save(_measured(folder), lambda path: np.save(path, np.stack([measured["outlined"], measured["found"]])))
+    replace_file(_measured(folder), lambda path: np.save(path, np.stack([measured["outlined"], measured["found"]])))
     if folder.is_dir():
         return
     case = patient.case

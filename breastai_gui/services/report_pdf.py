@@ -14,7 +14,6 @@ from reportlab.pdfgen.canvas import Canvas  # noqa: TID253
 from reportlab.platypus import BaseDocTemplate, CondPageBreak, Flowable, Frame, KeepTogether, PageBreak, PageTemplate, Spacer  # noqa: TID253
 from reportlab.platypus import Table as Grid  # noqa: TID253
 
-from breastai_gui.services.atomic import atomic_save
 from breastai_gui.services.report_contents import (
     RESEARCH_USE_ONLY,
     Legend,
@@ -24,6 +23,7 @@ from breastai_gui.services.report_contents import (
 )
 from breastai_gui.services.report_drawing import ColourScale, CurveBlock, PictureRow
 from breastai_gui.services.report_text import Style, TextBlock, draw_line, plain
+from breastai_model.whole_file import replace_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -55,7 +55,7 @@ def write(report: Report, path: Path) -> None:
         If it could not be written, or did not read back as a whole PDF.
     """
     rl_config.useA85 = 0  # binary streams: a fifth smaller than the ASCII that reportlab writes otherwise
-    atomic_save(path, lambda temporary: _write_checked(report, temporary))
+    replace_file(path, lambda temporary: _write_checked(report, temporary))
 
 
 def _write_checked(report: Report, path: Path) -> None:

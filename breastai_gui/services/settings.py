@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from psygnal import Signal
 
-from breastai_gui.services.atomic import save_text
+from breastai_model.whole_file import replace_text
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -63,7 +63,7 @@ class Settings:
         self._values[name] = value
         text = json.dumps(self._values, ensure_ascii=False, indent=2, sort_keys=True)
         try:
-            save_text(self._path, text)
+            replace_text(self._path, text)
         except OSError as error:  # a setting that cannot be kept still holds until the program ends
             log.warning("The settings could not be written: %s", error.strerror)
             self.notice = f"The settings could not be kept ({error.strerror}); they hold until the program ends."

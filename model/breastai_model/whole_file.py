@@ -1,4 +1,4 @@
-"""Files of which a reader sees the old one or the new one, whole."""
+"""Files of which a reader sees the old one or the new one, whole: all that this program writes and a person would miss."""
 
 from __future__ import annotations
 
@@ -11,6 +11,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
+HALF_WRITTEN = ".breastai-"
+"""How the names of files begin that are being written, or were when the program was killed."""
+
+
 def replace_file(path: Path, write: Callable[[Path], object], mode: int = 0o666) -> None:
     """Write a file whole or not at all: beside it, to the disk, then in its place.
 
@@ -19,18 +23,20 @@ def replace_file(path: Path, write: Callable[[Path], object], mode: int = 0o666)
     Parameters
     ----------
     path
-        The file.
+        The file. Its folder is made where it is missing.
     write
-        Writes the content to the path that it is given, a file that is there and empty.
+        Writes the content to the path that it is given, a file that is there and empty: in the same folder, with the same ending, its
+        name without anything of the file's own name, which may be a patient's.
     mode
         Who may read and write it, less what the umask takes away, as for any other new file.
 
     Raises
     ------
     OSError
-        If it cannot be written; the old file is untouched then and nothing is left beside it.
+        If it cannot be written or flushed to the disk; the old file is untouched then and nothing is left beside it.
     """
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f"{HALF_WRITTEN}{secrets.token_hex(8)}{path.suffix}")
     os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, mode))
     try:
         write(temporary)
@@ -40,7 +46,7 @@ def replace_file(path: Path, write: Callable[[Path], object], mode: int = 0o666)
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
-    if os.name == "posix":  # a rename is only safe from a power cut once the folder is on the disk as well
+    if os.name == "posix":  # a rename is only safe from a power cut once the folder is on the disk as well; NTFS logs renames
         folder = os.open(path.parent, os.O_RDONLY)
         try:
             os.fsync(folder)

@@ -31,7 +31,7 @@ from breastai_model.phantom.scenarios import draw_labels, law_hash
 from breastai_model.phantom.stored import CohortError, StoredPatient, measured_of, origin_of, read_stored, write_stored
 from breastai_model.plan import PhantomData  # noqa: TC001  read from JSON by its annotation
 from breastai_model.strict_json import StrictJsonError, checked, parsed
-from breastai_model.whole_file import replace_text
+from breastai_model.whole_file import HALF_WRITTEN, replace_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -93,7 +93,7 @@ def write_cohort(
 
 
 def _write(folder: Path, data: PhantomData, processes: int, grade_missing: int, tell: Callable[[int, int], None] | None) -> None:
-    for half_written in (folder / "patients").glob(".*.safetensors.*"):
+    for half_written in (folder / "patients").glob(f"{HALF_WRITTEN}*"):
         half_written.unlink()
     jobs = []
     for number in range(1, data.patients + 1):

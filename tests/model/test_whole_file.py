@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from breastai_gui.services.atomic import atomic_save
+from breastai_model.whole_file import replace_file
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
 def test_the_new_content_stands_and_nothing_is_left_beside_it(tmp_path: Path) -> None:
     target = tmp_path / "new folder" / "Müller 中文.pdf"
-    atomic_save(target, lambda path: path.write_bytes(b"first") and None)
-    atomic_save(target, lambda path: path.write_bytes(b"second") and None)
+    replace_file(target, lambda path: path.write_bytes(b"first"))
+    replace_file(target, lambda path: path.write_bytes(b"second"))
     assert target.read_bytes() == b"second"
     assert list(target.parent.iterdir()) == [target]
 
@@ -33,7 +33,7 @@ def test_p13_a_failure_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> N
         raise OSError(28, "No space left on device")
 
     with pytest.raises(OSError, match="No space"):
-        atomic_save(target, write)
+        replace_file(target, write)
     assert target.read_bytes() == b"old"
     assert list(tmp_path.iterdir()) == [target]
 
@@ -44,11 +44,11 @@ def test_p3_a_full_disk_leaves_the_old_file(tmp_path: Path) -> None:
     target.write_bytes(b"old")
     code = (
         "import resource, signal, sys, pathlib\n"
-        "from breastai_gui.services.atomic import atomic_save\n"
+        "from breastai_model.whole_file import replace_file\n"
         "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))\n"
         "try:\n"
-        "    atomic_save(pathlib.Path(sys.argv[1]), lambda path: path.write_bytes(bytes(5000)))\n"
+        "    replace_file(pathlib.Path(sys.argv[1]), lambda path: path.write_bytes(bytes(5000)))\n"
         "except OSError as error:\n"
         "    sys.exit(7)\n"
     )
@@ -65,7 +65,7 @@ def test_the_temporary_name_says_nothing_and_keeps_the_ending(tmp_path: Path) ->
         seen.append(path)
         path.write_text("x")
 
-    atomic_save(tmp_path / "Canary^Patient.pdf", write)
+    replace_file(tmp_path / "Canary^Patient.pdf", write)
     assert seen[0].suffix == ".pdf"
     assert "Canary" not in seen[0].name
     assert seen[0].parent == tmp_path
@@ -75,10 +75,10 @@ def kill_while_writing(folder: Path, kills: int) -> None:
     target = folder / "state.bin"
     code = (
         "import sys, pathlib, itertools\n"
-        "from breastai_gui.services.atomic import atomic_save\n"
+        "from breastai_model.whole_file import replace_file\n"
         "target = pathlib.Path(sys.argv[1])\n"
         "for number in itertools.count():\n"
-        "    atomic_save(target, lambda path: path.write_bytes(bytes([number % 256]) * 400_000))\n"
+        "    replace_file(target, lambda path: path.write_bytes(bytes([number % 256]) * 400_000))\n"
         "    print(number, flush=True)\n"
     )
     for kill in range(kills):

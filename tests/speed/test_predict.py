@@ -137,8 +137,9 @@ def test_a_whole_prediction_costs_at_most_four_forward_passes(tmp_path: Path) ->
         with torch.inference_mode():
             predictor.net(batch)
 
-    seconds = medians({"forward": bare, "whole": lambda: predictor.predict(case), "weighed": lambda: predictor.contributions(case)})
-    forward, whole, weighed = seconds.values()
+    on_request = {"weighed": lambda: predictor.contributions(case), "phases": lambda: predictor.phase_heatmaps(case)}
+    seconds = medians({"forward": bare, "whole": lambda: predictor.predict(case), **on_request})
+    forward, whole, weighed, phases = seconds.values()
     print(f"\nprediction {whole:.3f} s, bare forward pass {forward:.3f} s: {whole / forward:.2f}x (at most {MOST_WHOLE}); ", end="")
-    print(f"contributions, on request, {weighed / forward:.2f}x")
+    print(f"contributions, on request, {weighed / forward:.2f}x; heatmaps of single phases, on request, {phases / forward:.2f}x")
     assert whole / forward <= MOST_WHOLE

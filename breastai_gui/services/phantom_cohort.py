@@ -170,7 +170,12 @@ def _write_patient(job: tuple[Path, int, Scenario]) -> None:
     with threadpool_limits(1):  # one core each, and products of matrices in one order
         patient = make_patient(seed, "model", scenario)
         measured = measured_features(patient)
-    replace_file(_measured(folder), lambda path: np.save(path, np.stack([measured["outlined"], measured["found"]])))
+
+    def save(path: Path) -> None:
+        with path.open("wb") as file:  # a path without that ending would get another
+            np.save(file, np.stack([measured["outlined"], measured["found"]]))
+
+    replace_file(_measured(folder), save)
     if folder.is_dir():
         return
     case = patient.case

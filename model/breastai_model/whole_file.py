@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import secrets
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -25,8 +26,8 @@ def replace_file(path: Path, write: Callable[[Path], object], mode: int = 0o666)
     path
         The file. Its folder is made where it is missing.
     write
-        Writes the content to the path that it is given, a file that is there and empty: in the same folder, with the same ending, its
-        name without anything of the file's own name, which may be a patient's.
+        Writes the content to the path that it is given, a file that is there and empty: in the same folder, its name without anything
+        of the file's own name, which may be a patient's, nor of its ending, by which somebody may look for whole files.
     mode
         Who may read and write it, less what the umask takes away, as for any other new file.
 
@@ -36,7 +37,7 @@ def replace_file(path: Path, write: Callable[[Path], object], mode: int = 0o666)
         If it cannot be written or flushed to the disk; the old file is untouched then and nothing is left beside it.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f"{HALF_WRITTEN}{secrets.token_hex(8)}{path.suffix}")
+    temporary = path.with_name(f"{HALF_WRITTEN}{secrets.token_hex(8)}")
     os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, mode))
     try:
         write(temporary)
@@ -44,7 +45,8 @@ def replace_file(path: Path, write: Callable[[Path], object], mode: int = 0o666)
             os.fsync(file.fileno())
         temporary.replace(path)
     except BaseException:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):  # what went wrong first is what is told
+            temporary.unlink(missing_ok=True)
         raise
     if os.name == "posix":  # a rename is only safe from a power cut once the folder is on the disk as well; NTFS logs renames
         folder = os.open(path.parent, os.O_RDONLY)

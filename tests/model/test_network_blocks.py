@@ -245,6 +245,20 @@ def test_affinity_selection_does_not_change_with_rounding_and_has_gradients() ->
     assert torch.isfinite(same.grad).all()
 
 
+def test_patients_who_pass_one_at_a_time_are_normalised_all_the_same() -> None:
+    """Micro-batches of one, as the preset `paper` learns: the running statistics come to those of the patients."""
+    torch.manual_seed(0)
+    norm = MaskedNorm(3, affine=False, momentum=0.02)
+    rows = torch.randn(2000, 3, 1) * torch.tensor([0.2, 1.0, 3.0])[:, None] + torch.tensor([5.0, 0.0, -2.0])[:, None]
+    present = torch.ones(1, 1, dtype=torch.bool)
+    last = torch.cat([norm(row[None], present) for row in rows])[1000:, :, 0]
+    assert torch.allclose(last.mean(dim=0), torch.zeros(3), atol=0.1)
+    assert torch.allclose(last.std(dim=0), torch.ones(3), atol=0.1)
+    kept = norm.running_var.clone()
+    norm(rows[:1], torch.zeros(1, 1, dtype=torch.bool))
+    assert torch.equal(norm.running_var, kept), "an absent position is not taken in"
+
+
 def test_masked_norm_sees_present_positions_only() -> None:
     generator = torch.Generator().manual_seed(0)
     x = torch.randn(3, 4, 10, generator=generator) * 3 + 2

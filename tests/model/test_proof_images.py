@@ -24,7 +24,7 @@ from breastai_model.proof.pieces import Bench, OutOfTime
 from breastai_model.proof.recipe_pieces import Length, recipe_pieces
 from breastai_model.recipe import preset
 from breastai_model.run_folder import RunFolder
-from breastai_model.training.dataset import CaseFiles, case_arrays
+from breastai_model.training.dataset import CaseFiles, case_arrays, ordered_for
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -178,6 +178,15 @@ def test_both_recipes_end_by_themselves_and_are_set_side_by_side(tmp_path: Path)
     assert [plans[piece.name].learning_rate for piece in alone] == [1e-3, 1e-3, 1e-4]
     assert (plans["recipe-faithful"].schedule, plans["recipe-faithful"].watch) == ("plateau", "training"), "the recipe's own"
     assert plans["recipe-faithful"].recipe.head == "linear"
+    plain = read_cases(test, work, of_scenario("clinic"))
+    first = {plain.load(index).sides[0] for index in range(len(plain))}
+    assert first == {"left", "right"}, "the affected breast is the first"
+    told_nothing = ordered_for(plans["recipe-faithful"].recipe, plain)
+    index = next(index for index in range(len(plain)) if plain.load(index).sides[0] == "right")
+    turned = told_nothing.load(index)
+    assert {told_nothing.load(each).sides for each in range(len(plain))} == {("left", "right")}
+    assert np.array_equal(turned.mri, plain.load(index).mri[:, ::-1])
+    assert ordered_for(plans["recipe-stable"].recipe, plain) is plain
     stable, slow, difference = rows["recipe-stable"][0].measured, rows["recipe-faithful-slow"][0].measured, rows["recipes"][3].measured
     assert stable is not None
     assert slow is not None

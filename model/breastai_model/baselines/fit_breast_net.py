@@ -12,7 +12,8 @@ from breastai_model.baselines.system import PieceOver
 from breastai_model.plan import MOST_EPOCHS, plan_with
 from breastai_model.run_folder import RunFolder
 from breastai_model.training.checkpoint import load_checkpoint
-from breastai_model.training.dataset import CaseFiles
+from breastai_model.training.dataset import ordered_for
+from breastai_model.training.precise_norm import settle_agnostic_norms
 from breastai_model.training.schedule import has_learnt_enough
 from breastai_model.training.train import Training
 
@@ -28,24 +29,9 @@ if TYPE_CHECKING:
     from breastai_model.baselines.system import Budget
     from breastai_model.network.net import BreastNet
     from breastai_model.plan import LossPlan, Plan
-    from breastai_model.prepare import Batch, Prepared
+    from breastai_model.prepare import Batch
     from breastai_model.recipe import Recipe
-
-
-class LeftRightCases(CaseFiles):
-    """The same cases with the breasts as (left, right), for networks that are not told which is affected."""
-
-    def __init__(self, cases: CaseFiles) -> None:
-        self._cases = cases
-        self.labels, self.groups, self.latents = cases.labels, cases.groups, cases.latents
-
-    def __len__(self) -> int:
-        return len(self.labels)
-
-    def load(self, index: int) -> Prepared:
-        """Return one case, its breasts in that order."""
-        case = self._cases.load(index)
-        return replace(case.swapped() if case.sides[0] == "right" else case, both_orders=False)
+    from breastai_model.training.dataset import CaseFiles
 
 
 class Answers(TaskNetwork):
@@ -69,8 +55,8 @@ class FittedBreastNet(FittedNetwork):
     ) -> NDArray[np.float64]:
         """Return (n, task) probabilities; see `Fitted.probabilities`."""
         answers = self.net
-        if isinstance(answers, Answers) and answers.net.recipe.side_order == "left_right":
-            cases = LeftRightCases(cases)
+        if isinstance(answers, Answers):
+            cases = ordered_for(answers.net.recipe, cases)
         return FittedNetwork.probabilities(self, cases, indices, absent)
 
 
@@ -123,7 +109,7 @@ def fit_breast_net(
         run.create(plan, {"cases": []})
     elif run.plan() != plan:
         raise ValueError(f"The folder {folder.name} holds what was learnt under another budget: choose another folder.")
-    ordered = LeftRightCases(cases) if plan.recipe.side_order == "left_right" else cases
+    ordered = ordered_for(plan.recipe, cases)
     with one_thread():
         training = Training(run, ordered, split=(learning, held_out), build=build)
         place = training.position
@@ -134,6 +120,7 @@ def fit_breast_net(
             training.end_epoch()
             tell(f"epoch {place.epoch} of {plan.epochs}")
         load_checkpoint(run.best, training.net)
+        settle_agnostic_norms(training.net, ordered, learning, budget.batch_size)
     return FittedBreastNet(
         Answers(training.net), place.all_seconds, place.best_epoch, prevalence(cases.labels[learning]), budget.batch_size
     )

@@ -10,8 +10,9 @@ class MaskedNorm(nn.Module):
     """Batch normalisation over the present positions of (N, C, L).
 
     Torch's own would let the zeros of absent phases and angles into mean and variance. Parameters and buffers are those
-    of `torch.nn.BatchNorm1d`, without its counter. With fewer than two present positions in a training batch the running
-    statistics are used, so a batch of one never fails.
+    of `torch.nn.BatchNorm1d`, without its counter. A single present position in a training batch has no variance: it is
+    normalised by the running statistics, which then take it in (West, "Updating mean and variance estimates", 1979, with
+    exponential weights), so that patients who pass one at a time are normalised all the same.
 
     Parameters
     ----------
@@ -61,4 +62,13 @@ class MaskedNorm(nn.Module):
         shift = -mean * scale
         if self.bias is not None:
             shift = shift + self.bias
+        if count == 1:
+            self._take_in(x, present)
         return x * scale[:, None] + shift[:, None]
+
+    def _take_in(self, x: Tensor, present: Tensor) -> None:
+        """Move the running statistics towards one position."""
+        with torch.no_grad():
+            away = (x.transpose(1, 2)[present][0] - self.running_mean).to(self.running_mean.dtype)
+            self.running_mean.add_(self.momentum * away)
+            self.running_var.add_(self.momentum * away.square()).mul_(1 - self.momentum)

@@ -17,6 +17,7 @@ from breastai_model.proof.pieces import Piece
 from breastai_model.proof.recipe_pieces import recipe_pieces
 from breastai_model.proof.table import Row, above, contains
 from breastai_model.recipe import preset
+from breastai_model.training.dataset import ordered_for
 
 if TYPE_CHECKING:
     from breastai_model.plan import Scenario
@@ -136,8 +137,9 @@ def _scenario(
 ) -> list[Row]:
     """Train, read the fresh phantoms and return what the scenario must show."""
     learn, test = cohorts(images, budget)
-    net = trained_net(name, budget.plan(f"proof {name}", losses), read_cases(learn, bench, sources), bench)
-    answers = image_claims.read(net, read_cases(test, bench, sources))
+    plan = budget.plan(f"proof {name}", losses)
+    net = trained_net(name, plan, ordered_for(plan.recipe, read_cases(learn, bench, sources)), bench)
+    answers = image_claims.read(net, ordered_for(plan.recipe, read_cases(test, bench, sources)))
     bench.left_s()
     if name.startswith("S4"):
         return interaction_rows(answers, losses)

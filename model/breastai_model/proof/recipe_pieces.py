@@ -17,6 +17,7 @@ from breastai_model.proof.image_training import trained_net
 from breastai_model.proof.intervals import auc_contrast
 from breastai_model.proof.pieces import Piece
 from breastai_model.proof.table import Row
+from breastai_model.training.dataset import ordered_for
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -103,7 +104,9 @@ def recipe_pieces(learn: ImageCohort, test: ImageCohort, after: Sequence[str], l
     pieces = []
     for each in CANDIDATES:
         title = f"Clinic labels, recipe {each.losses} to its end, learning rate {each.learning_rate:g}"
-        pieces.append(Piece(each.piece, title, cohorts, partial(_candidate, each, learn, test, length), tuple(after)))
+        order = "(left, right)" if each.losses == "faithful" else "(affected, other)"
+        words = f"{cohorts}, learning rate {each.learning_rate:g}, breasts as {order}"
+        pieces.append(Piece(each.piece, title, words, partial(_candidate, each, learn, test, length), tuple(after)))
     trained = tuple(piece.name for piece in pieces)
     return [*pieces, Piece("recipes", "Both recipes side by side", cohorts, partial(_compared, learn, test, length), trained)]
 
@@ -125,9 +128,9 @@ def plan_of(candidate: Candidate, learn: ImageCohort, length: Length) -> Plan:
 
 
 def _answers(candidate: Candidate, learn: ImageCohort, test: ImageCohort, length: Length, bench: Bench) -> Answers:
-    sources = of_scenario("clinic")
-    net = trained_net(candidate.piece, plan_of(candidate, learn, length), read_cases(learn, bench, sources), bench)
-    return image_claims.read(net, read_cases(test, bench, sources))
+    sources, plan = of_scenario("clinic"), plan_of(candidate, learn, length)
+    net = trained_net(candidate.piece, plan, ordered_for(plan.recipe, read_cases(learn, bench, sources)), bench)
+    return image_claims.read(net, ordered_for(plan.recipe, read_cases(test, bench, sources)))
 
 
 def _candidate(candidate: Candidate, learn: ImageCohort, test: ImageCohort, length: Length, bench: Bench) -> list[Row]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from numpy.typing import NDArray
+
+    from breastai_model.recipe import Recipe
 
 _NOTHING_NOTED = InputsUsed(phases=(), phase_slots=0, angles=(), angle_slots=0, breasts=(), side_unknown=False, notes=())
 
@@ -102,3 +105,25 @@ class CaseFiles:
 
     def _number(self, index: int) -> int:
         return int(self._paths[index].stem)
+
+
+class LeftRightCases(CaseFiles):
+    """The same cases with the breasts as (left, right), for networks that are not told which is affected."""
+
+    def __init__(self, cases: CaseFiles) -> None:
+        self._cases = cases
+        self.labels, self.groups, self.latents = cases.labels, cases.groups, cases.latents
+        self.has_mri, self.has_us = cases.has_mri, cases.has_us
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def load(self, index: int) -> Prepared:
+        """Return one case, its breasts in that order."""
+        case = self._cases.load(index)
+        return replace(case.swapped() if case.sides[0] == "right" else case, both_orders=False)
+
+
+def ordered_for(recipe: Recipe, cases: CaseFiles) -> CaseFiles:
+    """Return cases that were prepared with the affected breast first in the order of that recipe."""
+    return LeftRightCases(cases) if recipe.side_order == "left_right" else cases

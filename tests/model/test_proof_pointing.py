@@ -6,11 +6,14 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 
 from breastai_model.phantom.patient import make_patient
-from breastai_model.proof import pointing, truth_masks
+from breastai_model.prepare import collate
+from breastai_model.proof import attribution, pointing, truth_masks
 from breastai_model.proof.pointing import KnownPatient, Scores, hit, located, pointing_rows, score_net, score_pictures, share
 from breastai_model.recipe import preset
+from model_cases import a_batch, a_net
 
 RECIPE = preset("tiny", subtraction=True)
 
@@ -78,3 +81,35 @@ def test_a_map_points_only_above_every_control():
     assert [row.verdict for row in good] == ["holds", "holds", "holds"]
     plain_is_better = pointing_rows(scores(0.8), {"untrained": scores(0.2)}, scores(0.95), "")
     assert [row.verdict for row in plain_is_better] == ["does not hold"] * 3
+
+
+@pytest.mark.parametrize("layout", ["sequence", "channels"])
+def test_the_gradients_of_both_branches_are_the_whole_gradient(layout):
+    recipe = preset("tiny", layout=layout)
+    net, batch = a_net(recipe).requires_grad_(requires_grad=False), a_batch(1, recipe)
+    summed = {"mri": [0, 0, 0], "us": [0, 0, 0]}
+    for task, (modality, _branch), gradient in attribution.branch_gradients(net, batch):
+        summed[modality][task] = summed[modality][task] + gradient
+    again = a_batch(1, recipe)
+    logits = net(replace(again, mri=again.mri.requires_grad_(), us=again.us.requires_grad_())).logits[0]
+    for task in range(3):
+        mri, us = torch.autograd.grad(logits[task, 1] - logits[task, 0], [again.mri, again.us], retain_graph=True)
+        assert mri.any()
+        assert torch.allclose(summed["mri"][task], mri, rtol=1e-4, atol=1e-4 * float(mri.abs().max()))
+        assert torch.allclose(summed["us"][task], us, rtol=1e-4, atol=1e-4 * float(us.abs().max()))
+
+
+def test_gradient_times_input_is_compared_inside_and_outside_the_lesion(patients):
+    known = located(patients, RECIPE)
+    net = pointing.untrained(RECIPE, known, 2)
+    rows = attribution.attribution_rows(net, known, lambda: None)
+    assert len(rows) == 2 * 3 * 3
+    agnostic, specific, both = (row.measured for row in rows[:3])
+    assert both.value == pytest.approx(agnostic.value / specific.value)
+    patient = known[0]
+    spoke = np.ones_like(collate([patient.prepared]).mri[0].numpy())
+    assert attribution._mri_ratio(patient, spoke) == pytest.approx(1.0), "alike everywhere"
+    lit = np.ones_like(collate([patient.prepared]).us[0].numpy())
+    for image, slot in enumerate(patient.prepared.us_slots):
+        lit[slot][patient.us[image]] = 3.0
+    assert attribution._us_ratio(patient, lit) == pytest.approx(3.0), "three times as much in the lesion"

@@ -108,7 +108,8 @@ def recipe_pieces(learn: ImageCohort, test: ImageCohort, after: Sequence[str], l
         words = f"{cohorts}, learning rate {each.learning_rate:g}, breasts as {order}"
         pieces.append(Piece(each.piece, title, words, partial(_candidate, each, learn, test, length), tuple(after)))
     trained = tuple(piece.name for piece in pieces)
-    return [*pieces, Piece("recipes", "Both recipes side by side", cohorts, partial(_compared, learn, test, length), trained)]
+    together = f"{cohorts}, each with its own order of the breasts"
+    return [*pieces, Piece("recipes", "Both recipes side by side", together, partial(_compared, learn, test, length), trained)]
 
 
 def plan_of(candidate: Candidate, learn: ImageCohort, length: Length) -> Plan:

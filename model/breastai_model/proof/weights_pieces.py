@@ -14,7 +14,7 @@ from breastai_model.phantom.cohort import PhantomCohort, write_cohort
 from breastai_model.phantom.latents import LATENT_NAMES
 from breastai_model.phantom.scenarios import law_hash
 from breastai_model.plan import PhantomData
-from breastai_model.proof import pointing, probes
+from breastai_model.proof import attribution, pointing, probes
 from breastai_model.proof.control_pieces import ControlName, control_file, control_piece, control_pieces, control_words
 from breastai_model.proof.intervals import Interval, auc_interval, exact, mean_interval
 from breastai_model.proof.latent_claims import LEAKY, PROBE_GATE
@@ -46,6 +46,8 @@ HELD, LITTLE = 0.7, 0.5
 """R² of the shared latents that an agnostic feature must hold, and of private ones that it may."""
 MOST_FALSE_ALARMS = 0.05
 POINTED, POINTED_QUICK = 200, 40
+ATTRIBUTED, ATTRIBUTED_QUICK = 60, 12
+"""Each takes as long as five predictions."""
 SHARE = 5 * PART
 """Phantoms that one process reads at a time, so that several may."""
 QUICK = PhantomData("clinic", 200, TEST.seed + 500_000)
@@ -103,6 +105,7 @@ def weights_pieces(given: Given, *, quick: bool) -> list[Piece]:
     data = (QUICK if quick else TEST) if given.cohort is None else PhantomCohort(given.cohort).data
     count = min(data.patients, QUICK.patients if quick else TEST.patients)
     pointed = min(data.patients, POINTED_QUICK if quick else POINTED)
+    attributed = min(data.patients, ATTRIBUTED_QUICK if quick else ATTRIBUTED)
     known = f"weights {judged.sha256[:16]} ({judged.name} {judged.version})"
     cohort = f"{data.scenario} phantoms, seeds from {data.seed}, law {law_hash()[:12]}"
     leaky, mixed = _origin(given, "leaky", "leaky"), _origin(given, "shuffled", "shuffled labels")
@@ -122,6 +125,7 @@ def weights_pieces(given: Given, *, quick: bool) -> list[Piece]:
             "features", "What the features hold", f"{known}{leaky}; {count} {cohort}", partial(_feature_rows, given, count), ("answers",)
         ),
         Piece("pointing", "Heatmaps", f"{known}{mixed}; {pointed} {cohort}", partial(_pointing, given, pointed), (*after, *shuffled)),
+        Piece("attribution", "Gradient times input", f"{known}; {attributed} {cohort}", partial(_attribution, given, attributed), after),
     ]
 
 
@@ -298,3 +302,9 @@ def _pointing(given: Given, count: int, bench: Bench) -> list[Row]:
     shuffled = given.control("shuffled", bench)
     mixed = None if shuffled is None else read_weights(shuffled).net
     return pointing.measured_rows(weights.net, mixed, patients, words, bench.left_s)
+
+
+def _attribution(given: Given, count: int, bench: Bench) -> list[Row]:
+    weights, phantoms = read_weights(given.weights), given.phantoms(bench, count)
+    patients = pointing.located((phantoms.load(index)[0] for index in range(count)), weights.recipe)
+    return attribution.attribution_rows(weights.net, patients, bench.left_s)

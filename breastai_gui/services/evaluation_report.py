@@ -42,6 +42,7 @@ CANNOT = (
     "calibration at the prevalence of a real clinic",
     "any benefit over, or for, radiologists",
 )
+MOST_COVERAGE = 0.99
 STYLE = """
 :root { color-scheme: light; }
 body { font: 14px/1.45 system-ui, -apple-system, "Segoe UI", "DejaVu Sans", sans-serif; color: #1a1a1a; background: #fff;
@@ -78,7 +79,7 @@ class Written:
     made_up: bool
 
 
-def evaluate_run(run: Path, out: Path | None = None, predictions: Path | None = None) -> Written:
+def evaluate_run(run: Path, out: Path | None = None, predictions: Path | None = None, coverage: float = 0.9) -> Written:
     """Evaluate a run and write `evaluation.html` and `result.json`.
 
     Parameters
@@ -90,16 +91,20 @@ def evaluate_run(run: Path, out: Path | None = None, predictions: Path | None = 
     predictions
         A file of predictions for other patients; they are read with the calibration of the run's own predictions. By default the
         run's own predictions are evaluated, each part with the calibration of the others.
+    coverage
+        How often the conformal sets shall hold the truth, 0.5 to 0.99.
 
     Raises
     ------
     EvaluationError
-        If that is no run, or it has no predictions.
+        If that is no run, it has no predictions, or there are no sets of that coverage.
     breastai_model.training.predictions.PredictionsError
         If the predictions are damaged.
     OSError
         If nothing can be written there.
     """
+    if not 0.5 <= coverage <= MOST_COVERAGE:
+        raise EvaluationError(f"Sets hold the truth in 0.5 to {MOST_COVERAGE} of the patients, not in {coverage:g}: choose another share.")
     folder = RunFolder(run)
     if not folder.has_plan():
         raise EvaluationError(f"{run} is not the folder of a training run: it holds no plan.json.")
@@ -118,8 +123,8 @@ def evaluate_run(run: Path, out: Path | None = None, predictions: Path | None = 
     if predictions is not None and own.is_file():
         learnt = Predictions.read(own)
         if learnt.to_json() != chosen.to_json():
-            calibration = calibrated(learnt)
-    evaluation = evaluated(chosen, calibration)
+            calibration = calibrated(learnt, coverage)
+    evaluation = evaluated(chosen, calibration, coverage)
     target = run / "evaluation" if out is None else out
     document = json.dumps(result(folder.name, plan, evaluation), indent=1, ensure_ascii=False, allow_nan=False)
     replace_text(target / JSON, document)

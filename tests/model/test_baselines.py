@@ -128,7 +128,8 @@ def test_an_easy_sign_is_learnt(name: str, plain: CaseFiles, tmp_path: Path) -> 
         value = auc(system.probabilities(plain, test, absent)[:, 0], plain.labels[test, 0])
         assert value is not None
         # "ours": its norms have seen a dozen steps, a modality alone in a third of them; `breastai prove` measures it properly
-        assert value > 0.8 or name in ("us-only", "mri-only", "mum-net", "ours")
+        if name not in ("us-only", "mri-only", "mum-net", "ours"):
+            assert value > 0.8
 
 
 @pytest.mark.parametrize("net", [EarlyConcatenation, ShaSpecNet])

@@ -194,7 +194,7 @@ def answered(name: str, seed: int, values: np.ndarray, cases: CaseFiles, plan: C
     (split,) = splits(plan, cases.labels, cases.groups)
     answers = scope_answers(Echo(values), cases, split, "")
     indices = tuple(int(index) for index in split.test)
-    return SystemResult(plan.terms, name, seed, 0, 60.0, 1.0, "a machine", indices, answers, answers, answers)
+    return SystemResult(plan.terms, name, seed, 0, 60.0, 1.0, "a machine", indices, answers, answers, answers, (f"{name} did otherwise.",))
 
 
 def test_figures_are_those_of_each_seed_averaged(plan: ComparisonPlan, cases: CaseFiles) -> None:
@@ -232,6 +232,11 @@ def test_a_threshold_never_comes_from_the_held_out(plan: ComparisonPlan, cases: 
     assert scope_answers(Echo(values), cases, split, "").thresholds == before
     values[split.validation] /= 2
     assert scope_answers(Echo(values), cases, split, "").thresholds != before
+
+
+def test_what_a_training_did_otherwise_is_told_once(plan: ComparisonPlan, cases: CaseFiles) -> None:
+    results = [answered("ours", seed, np.full(cases.labels.shape, 0.5), cases, plan) for seed in plan.seeds]
+    assert pooled(results, 1)["ours"].notes == ("ours did otherwise.",)
 
 
 def test_ours_is_tested_against_the_others_with_holm(plan: ComparisonPlan, cases: CaseFiles) -> None:

@@ -371,3 +371,17 @@ def test_half_width_features_give_full_width_losses() -> None:
 def test_the_warm_up_rises_straight_from_0_to_1() -> None:
     assert [warm_up(epoch, 10) for epoch in (0, 2.5, 10, 99)] == [0, 0.25, 1, 1]
     assert warm_up(0, 0) == 1
+
+
+def test_the_modality_classifier_is_three_layers_with_relu_between() -> None:
+    """Section 3.3: g_a, the long way round, and it is not linear."""
+    made = discriminators()
+    state = made.modality.state_dict()
+    weights, biases = [state[f"{place}.weight"] for place in (0, 2, 4)], [state[f"{place}.bias"] for place in (0, 2, 4)]
+    d = RECIPE.feature_width
+    assert [tuple(weight.shape) for weight in weights] == [(d // 2, d), (d // 4, d // 2), (2, d // 4)]
+    x = torch.randn(5, d, dtype=torch.float64)
+    hidden = torch.clamp(x @ weights[0].T + biases[0], min=0)
+    hidden = torch.clamp(hidden @ weights[1].T + biases[1], min=0)
+    assert torch.allclose(made.modality(x), hidden @ weights[2].T + biases[2])
+    assert torch.allclose(made.project_mri(x), x @ made.project_mri.weight.T + made.project_mri.bias)

@@ -20,6 +20,7 @@ from breastai_model.proof.image_pieces import QUICK, cohorts, image_pieces, inte
 from breastai_model.proof.image_training import trained_net
 from breastai_model.proof.independence import lively, random_batch
 from breastai_model.proof.intervals import auc_interval
+from breastai_model.proof.latent_claims import share_of_change
 from breastai_model.proof.pieces import Bench, OutOfTime
 from breastai_model.proof.recipe_pieces import Length, recipe_pieces
 from breastai_model.recipe import preset
@@ -134,6 +135,10 @@ def test_another_patients_agnostic_ultrasound_reaches_the_fused_feature_and_noth
     own = 1 / (1 + np.exp(-answers.said["both"].logits[:, 0]))
     assert image_swaps.swapped(answers, every, 0) == pytest.approx(own, abs=1e-5), "a patient that is its own partner"
     assert np.abs(image_swaps.swapped(answers, np.roll(every, 1), 0) - own).max() > 1e-3
+    assert share_of_change(np.zeros(12), np.zeros(12)) is None, "a network that does not read the feature keeps no promise"
+    share = share_of_change(np.full(12, 0.02), np.full(12, 0.08))
+    assert share is not None
+    assert share.value == pytest.approx(0.25)
     level = image_swaps.levelled_row(answers, ("S2", TASKS[0]), 0)
     assert level.measured is not None
     assert level.measured.value != 0

@@ -155,6 +155,20 @@ def test_other_patients_are_read_with_the_calibration_of_the_run(tmp_path):
     assert evaluate_run(tmp_path / "run", None, tmp_path / "run" / "predictions.json").evaluation.calibration == "cross-fitted"
 
 
+def test_the_coverage_of_the_sets_can_be_chosen(tmp_path):
+    finished(tmp_path / "run", drawn(400, 1))
+    sizes = {}
+    for coverage in (0.6, 0.95):
+        assert run(parse(["evaluate", str(tmp_path / "run"), "--coverage", str(coverage)])) == 0
+        result = json.loads((tmp_path / "run" / "evaluation" / "result.json").read_text("utf-8"))
+        assert result["coverage"] == coverage
+        sizes[coverage] = (tmp_path / "run" / "evaluation" / "evaluation.html").read_text("utf-8")
+    assert "Sets at 60 % coverage" in sizes[0.6]
+    assert "Sets at 95 % coverage" in sizes[0.95]
+    with pytest.raises(EvaluationError, match=r"not in 1\.5"):
+        evaluate_run(tmp_path / "run", coverage=1.5)
+
+
 def test_a_cohort_without_ultrasound_has_empty_rows_and_says_so(tmp_path):
     whole = drawn(150, 1)
     nothing = np.full((150, 3), np.nan)

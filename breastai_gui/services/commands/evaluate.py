@@ -23,6 +23,9 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
         metavar="FILE",
         help="predictions for other patients, read with the run's calibration; without it the run's own predictions are evaluated",
     )
+    evaluate.add_argument(
+        "--coverage", type=float, default=0.9, metavar="SHARE", help="how often the sets of answers shall hold the truth: 0.5 to 0.99 (0.9)"
+    )
 
 
 def run(options: argparse.Namespace, places: Places, say: Callable[[str], None]) -> int:  # noqa: ARG001  everything lies in the run's folder
@@ -30,7 +33,7 @@ def run(options: argparse.Namespace, places: Places, say: Callable[[str], None])
     from breastai_gui.services.evaluation_report import MADE_UP, evaluate_run
     from breastai_gui.services.evaluation_report_tables import summary_lines
 
-    written = evaluate_run(options.run, options.out, options.predictions)
+    written = evaluate_run(options.run, options.out, options.predictions, options.coverage)
     for line in summary_lines(written.evaluation):
         say(line)
     if written.made_up:

@@ -133,6 +133,7 @@ class Comparison:
             machine=machine_words(self.device),
             indices=tuple(int(index) for index in split.test),
             **{str(scope): each for scope, each in answers.items()},
+            notes=fitted.notes,
         )
         result.write(self.result_path(job))
         shutil.rmtree(work)

@@ -76,6 +76,8 @@ class SystemAnswers:
         (seed,) of learning, folds added up.
     machines
         Where.
+    notes
+        What single trainings had to do otherwise, each once.
     """
 
     indices: NDArray[np.int64]
@@ -84,6 +86,7 @@ class SystemAnswers:
     seeds: tuple[int, ...]
     seconds: tuple[float, ...]
     machines: tuple[str, ...]
+    notes: tuple[str, ...]
 
 
 def pooled(results: Sequence[SystemResult], folds: int) -> dict[str, SystemAnswers]:
@@ -116,6 +119,7 @@ def pooled(results: Sequence[SystemResult], folds: int) -> dict[str, SystemAnswe
             tuple(whole),
             tuple(sum(r.seconds for r in own) for own in whole.values()),
             tuple(sorted({r.machine for own in whole.values() for r in own})),
+            tuple(dict.fromkeys(note for own in whole.values() for r in own for note in r.notes)),
         )
     return found
 

@@ -52,7 +52,7 @@ class SystemResult:
     """One system, one seed, one fold.
 
     `terms` is `ComparisonPlan.terms`; `indices` are the test patients; `seconds` it learnt, `answer_seconds` it
-    answered all three sets of inputs; `machine` says where.
+    answered all three sets of inputs; `machine` says where; `notes` what this training had to do otherwise.
     """
 
     terms: str
@@ -66,6 +66,7 @@ class SystemResult:
     both: ScopeAnswers
     mri: ScopeAnswers
     us: ScopeAnswers
+    notes: tuple[str, ...] = ()
 
     def scope(self, name: Scope) -> ScopeAnswers:
         """Return the answers with that set of inputs."""

@@ -14,6 +14,7 @@ from breastai_model.baselines.system import HEADING
 from breastai_model.baselines.systems import SYSTEMS
 from breastai_model.calibration import SCOPES
 from breastai_model.case import TASKS
+from breastai_model.proof.table import WHAT_IT_IS_NOT
 from breastai_model.training.delong import EQUIVALENCE_MARGIN
 from breastai_model.whole_file import replace_text
 
@@ -73,8 +74,9 @@ def _lines(
     lines += ["## Where each comes from", ""]
     for name, own in answers.items():
         minutes = sum(own.seconds) / len(own.seconds) / 60
-        lines += [f"- **{SYSTEMS[name]().title}** (`{name}`; learnt {minutes:.1f} minutes a seed): {SYSTEMS[name]().source}"]
-    return [*lines, ""]
+        words = " ".join([SYSTEMS[name]().source, *own.notes])
+        lines += [f"- **{SYSTEMS[name]().title}** (`{name}`; learnt {minutes:.1f} minutes a seed): {words}"]
+    return [*lines, "", WHAT_IT_IS_NOT, ""]
 
 
 def _setting(comparison: Comparison, answers: Mapping[str, SystemAnswers]) -> list[str]:

@@ -102,6 +102,7 @@ class FittedNetwork:
     best_epoch: int
     unseen: NDArray[np.float64]
     batch_size: int
+    notes: tuple[str, ...] = ()
 
     def probabilities(self, cases: CaseFiles, indices: NDArray[np.int64], absent: Absent = "") -> NDArray[np.float64]:
         """Return (n, task) probabilities; see `Fitted.probabilities`."""

@@ -42,6 +42,7 @@ class FittedPrevalence:
 
     share: NDArray[np.float64]
     seconds: float = 0.0
+    notes: tuple[str, ...] = ()
 
     def probabilities(self, cases: CaseFiles, indices: Index, absent: Absent = "") -> NDArray[np.float64]:  # noqa: ARG002
         """Return the same answer for every case."""
@@ -82,6 +83,7 @@ class FittedHandFeatures:
     unseen: NDArray[np.float64]
     spacing_mm: tuple[float, float, float]
     seconds: float
+    notes: tuple[str, ...] = ()
 
     def probabilities(self, cases: CaseFiles, indices: Index, absent: Absent = "") -> NDArray[np.float64]:
         """Return (n, task) probabilities; see `Fitted.probabilities`."""
@@ -154,6 +156,11 @@ class FittedLateFusion:
     def seconds(self) -> float:
         """How long both learnt."""
         return self.mri.seconds + self.us.seconds
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What either had to do otherwise."""
+        return self.mri.notes + self.us.notes
 
     def probabilities(self, cases: CaseFiles, indices: Index, absent: Absent = "") -> NDArray[np.float64]:
         """Return the mean of both answers, or the one whose modality is there; see `Fitted.probabilities`."""

@@ -70,6 +70,11 @@ class Fitted(Protocol):
         """How long it learnt, wall clock."""
         ...
 
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What this training had to do otherwise than the table says, a sentence each."""
+        ...
+
     def probabilities(self, cases: CaseFiles, indices: NDArray[np.int64], absent: Absent = "") -> NDArray[np.float64]:
         """Return the probability of the positive answer, (len(indices), task) float64, tasks in the order of `TASKS`.
 

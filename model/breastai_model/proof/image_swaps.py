@@ -14,7 +14,7 @@ from breastai_model.phantom.latents import LATENT_NAMES, SHARED, draw_latents
 from breastai_model.prepare import collate
 from breastai_model.proof import probes
 from breastai_model.proof.intervals import auc_contrast, mean_interval
-from breastai_model.proof.latent_claims import LEAKY, SWAP
+from breastai_model.proof.latent_claims import LEAKY, SWAP, share_of_change
 from breastai_model.proof.table import Row, at_least, at_most, between, contains
 from breastai_model.training.calibrate import fitted_temperature
 
@@ -58,7 +58,7 @@ def swap_row(answers: Answers, source: Source, place: int, seed: int) -> Row:
         f"{scenario} {task}, agnostic US of a patient with nearly equal s",
         "change of the probability, as a share of the change by a patient with any s",
         at_most(SWAP) if distance <= NEARLY_EQUAL else None,  # of few phantoms the nearest is a stranger too
-        mean_interval(near, 0, far),
+        share_of_change(near, far),
         f"equal s: the nearest of {count}, {distance:.2f} standard deviations away in the median; the specific stream and the MRI stay "
         "the patient's own",
     )
